@@ -1,0 +1,1 @@
+//! Generatio, a sidecar for PocketBase.
