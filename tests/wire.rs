@@ -116,8 +116,16 @@ fn malformed_chunks_never_become_a_whole_request() {
 fn harmless_oddities_are_put_into_one_form() {
     check(vec![
         row("header lines with bare LF", "GET /x HTTP/1.1\nHost: a\nA: b\n\n", Passed(&["GET /x HTTP/1.1\r\n", "a: b\r\n"], &[])),
-        row("equal lengths", post("Content-Length: 3\r\nContent-Length: 3\r\n", "abc"), Passed(&["content-length: 3\r\n", "\r\n\r\nabc"], &["3\r\ncontent-length"])),
-        row("a chunk extension", post("Transfer-Encoding: chunked\r\n", "3;a=b\r\nabc\r\n0\r\n\r\n"), Passed(&["3\r\nabc\r\n0\r\n\r\n"], &["a=b"])),
+        row(
+            "equal lengths",
+            post("Content-Length: 3\r\nContent-Length: 3\r\n", "abc"),
+            Passed(&["content-length: 3\r\n", "\r\n\r\nabc"], &["3\r\ncontent-length"]),
+        ),
+        row(
+            "a chunk extension",
+            post("Transfer-Encoding: chunked\r\n", "3;a=b\r\nabc\r\n0\r\n\r\n"),
+            Passed(&["3\r\nabc\r\n0\r\n\r\n"], &["a=b"]),
+        ),
         row("blank lines first", format!("\r\n\r\n{}", get("/x", "")), Passed(&["GET /x HTTP/1.1\r\n"], &[])),
         row(
             "undeclared trailers",
@@ -202,13 +210,21 @@ fn what_only_looks_odd_is_passed_on() {
         row("an invalid escape in a query, which Go lets pass", get("/x?a=%zz", ""), Passed(&["GET /x?a=%zz HTTP/1.1\r\n"], &[])),
         row("GET with length 0", get("/x", "Content-Length: 0\r\n"), Passed(&["GET /x HTTP/1.1\r\n"], &[])),
         row("DELETE with a body", "DELETE /x HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}", Passed(&["\r\n\r\n{}"], &[])),
-        row("DELETE with chunks", "DELETE /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", Passed(&["2\r\n{}\r\n0\r\n\r\n"], &[])),
+        row(
+            "DELETE with chunks",
+            "DELETE /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+            Passed(&["2\r\n{}\r\n0\r\n\r\n"], &[]),
+        ),
         row("POST without a body", post("", ""), Passed(&["POST /x HTTP/1.1\r\n"], &["transfer-encoding"])),
         row("POST with length 0", post("Content-Length: 0\r\n", ""), Passed(&["content-length: 0\r\n"], &[])),
         row("brackets and braces in a query", get("/x?a[]={b}|^'()*", ""), Passed(&["GET /x?a[]={b}|^'()* HTTP/1.1\r\n"], &[])),
         row("HTTP/1.0 becomes 1.1", "GET /x HTTP/1.0\r\nHost: a\r\n\r\n", Passed(&["GET /x HTTP/1.1\r\n", "host: a\r\n"], &["connection"])),
         row("HTTP/1.0 without Host", "GET /x HTTP/1.0\r\n\r\n", Passed(&["GET /x HTTP/1.1\r\n", "host: 127.0.0.1:"], &[])),
-        row("HTTP/1.0 keep-alive", "GET /x HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\n\r\n", Passed(&["GET /x HTTP/1.1\r\n"], &["keep-alive"])),
+        row(
+            "HTTP/1.0 keep-alive",
+            "GET /x HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\n\r\n",
+            Passed(&["GET /x HTTP/1.1\r\n"], &["keep-alive"]),
+        ),
     ]);
 }
 
@@ -246,7 +262,10 @@ fn headers_of_one_connection_end_here_whatever_line_names_them() {
         ),
         row(
             "what a message cannot do without",
-            post("Connection: Host, Authorization, Content-Length, Content-Type\r\nAuthorization: t\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n", "abc"),
+            post(
+                "Connection: Host, Authorization, Content-Length, Content-Type\r\nAuthorization: t\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n",
+                "abc",
+            ),
             Passed(&["host: a\r\n", "authorization: t\r\n", "content-length: 3\r\n", "content-type: text/plain\r\n", "\r\n\r\nabc"], &[]),
         ),
         row(
@@ -259,7 +278,11 @@ fn headers_of_one_connection_end_here_whatever_line_names_them() {
             get("/x", "TE: gzip\r\nProxy-Connection: keep-alive\r\nProxy-Authorization: x\r\nProxy-Authenticate: x\r\nUpgrade: x\r\n"),
             Passed(&["GET /x"], &["\r\nte:", "proxy-", "upgrade"]),
         ),
-        row("trailers are still accepted", get("/x", "TE: trailers, deflate;q=0.5\r\nConnection: TE\r\n"), Passed(&["te: trailers\r\n"], &["deflate"])),
+        row(
+            "trailers are still accepted",
+            get("/x", "TE: trailers, deflate;q=0.5\r\nConnection: TE\r\n"),
+            Passed(&["te: trailers\r\n"], &["deflate"]),
+        ),
         row("lines of one name stay in order", get("/x", "A: 1\r\nB: x\r\nA: 2\r\nA: 3\r\n"), Passed(&["a: 1\r\na: 2\r\na: 3\r\n"], &[])),
     ]);
 }
@@ -282,7 +305,8 @@ fn what_a_stranger_says_about_itself_never_arrives() {
 fn a_trusted_proxy_is_believed_once_and_in_one_form() {
     let upstream = Upstream::ok();
     let sidecar = Sidecar::start(upstream.address, &["--trusted-proxies", "127.0.0.0/8,10.0.0.0/8"]);
-    let claims = "X-Forwarded-For: 6.6.6.6, 198.51.100.7\r\nX-Forwarded-For: 10.0.0.9\r\nX-Forwarded-Proto: https\r\nX-Real-IP: 6.6.6.6\r\n";
+    let claims =
+        "X-Forwarded-For: 6.6.6.6, 198.51.100.7\r\nX-Forwarded-For: 10.0.0.9\r\nX-Forwarded-Proto: https\r\nX-Real-IP: 6.6.6.6\r\n";
     assert_eq!(status(&sidecar.raw(get("/x", claims).as_bytes())), 200);
     let seen = upstream.request(0);
     assert_eq!(seen.matches("198.51.100.7").count(), 2, "{seen}");

@@ -4,25 +4,30 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use parking_lot::Mutex;
+use tokio::time::{Sleep, sleep};
 
 use crate::pocketbase::pool::RequestBody;
 
 /// Told whether the client owes a byte of the body: called with `true` when it begins to, `false` when one came.
 pub type Waiting = Arc<dyn Fn(bool) + Send + Sync>;
 
+/// A client that asked first waits about this long before it sends its body all the same (RFC 9110 10.1.1).
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// A body that is read only when PocketBase takes it, and, if the client asked first, not before PocketBase said yes.
 pub(super) struct Upload {
     body: Incoming,
     waiting: Waiting,
-    gate: Option<Arc<Gate>>,
+    gate: Option<(Arc<Gate>, Pin<Box<Sleep>>)>,
 }
 
-/// Closed until PocketBase answers `100 Continue`.
+/// Closed until PocketBase answers `100 Continue`, or has kept silent for a second.
 pub(super) struct Gate {
     open: AtomicBool,
     asleep: Mutex<Option<Waker>>,
@@ -55,7 +60,7 @@ impl Upload {
     /// `100 Continue` exactly when PocketBase said it, and a refusal instead when PocketBase refuses.
     pub(super) fn held_back(self) -> (Self, Arc<Gate>) {
         let gate = Arc::new(Gate { open: AtomicBool::new(false), asleep: Mutex::new(None) });
-        (Self { gate: Some(Arc::clone(&gate)), ..self }, gate)
+        (Self { gate: Some((Arc::clone(&gate), Box::pin(sleep(PATIENCE)))), ..self }, gate)
     }
 
     pub(super) fn into_request_body(self) -> RequestBody {
@@ -68,10 +73,11 @@ impl Body for Upload {
     type Error = hyper::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        if let Some(gate) = &self.gate
-            && gate.poll_open(cx).is_pending()
-        {
-            return Poll::Pending;
+        if let Some((gate, patience)) = &mut self.gate {
+            if gate.poll_open(cx).is_pending() && patience.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            self.gate = None;
         }
         let polled = Pin::new(&mut self.body).poll_frame(cx);
         (self.waiting)(polled.is_pending());

@@ -160,7 +160,10 @@ fn ends_with_trailers(bytes: &[u8]) -> bool {
 /// The value of a header in a message, by its lower-case name.
 pub fn header<'a>(message: &'a str, name: &str) -> Option<&'a str> {
     let head = message.split("\r\n\r\n").next()?;
-    head.lines().skip(1).find_map(|line| line.split_once(':').filter(|(key, _)| key.eq_ignore_ascii_case(name))).map(|(_, value)| value.trim())
+    head.lines()
+        .skip(1)
+        .find_map(|line| line.split_once(':').filter(|(key, _)| key.eq_ignore_ascii_case(name)))
+        .map(|(_, value)| value.trim())
 }
 
 /// The status of an answer; 0 when there is none.
