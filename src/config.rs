@@ -135,9 +135,14 @@ impl PocketBaseUrl {
         if authority.as_str().contains('@') {
             return Err("user names and passwords do not belong in this URL".into());
         }
+        // `Authority::port` knows no port where it cannot read one.
+        let port = match authority.as_str().strip_prefix(authority.host()).and_then(|rest| rest.strip_prefix(':')) {
+            None => 80,
+            Some(digits) => digits.parse().ok().filter(|port| *port > 0).ok_or("expected a port from 1 to 65535")?,
+        };
         Ok(Self {
             host: authority.host().trim_matches(['[', ']']).to_owned(),
-            port: authority.port_u16().unwrap_or(80),
+            port,
             authority: HeaderValue::from_str(authority.as_str()).map_err(|error| error.to_string())?,
         })
     }
@@ -155,9 +160,6 @@ impl FromStr for PocketBaseUrl {
             return Err("expected no path or query after the host and port".into());
         }
         let authority = uri.authority().ok_or("expected a host")?;
-        if authority.port().is_some() && authority.port_u16().is_none() || authority.port_u16() == Some(0) {
-            return Err("expected a port from 1 to 65535".into());
-        }
         Self::of(authority)
     }
 }

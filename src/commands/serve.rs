@@ -26,7 +26,15 @@ pub struct Serve {
 /// Serves until SIGTERM or SIGINT, then drains; a second signal ends it at once.
 pub fn run(serve: Serve) -> ExitCode {
     start_log(&serve.config.log);
-    match tokio::runtime::Builder::new_current_thread().enable_all().build().map(|runtime| runtime.block_on(listen(serve.config))) {
+    let max_connections = match connections_within_limits(&serve.config) {
+        Ok(number) => number,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return ExitCode::from(super::EXIT_USAGE);
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    match runtime.map(|runtime| runtime.block_on(listen(serve.config, max_connections))) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(error)) => {
             tracing::error!(error = &*error, "the sidecar stopped");
@@ -48,9 +56,8 @@ pub fn start_log(log: &Log) {
     }
 }
 
-async fn listen(config: Config) -> Result<(), Box<dyn Error>> {
+async fn listen(config: Config, max_connections: usize) -> Result<(), Box<dyn Error>> {
     let shutdown = CancellationToken::new();
-    let max_connections = connections_within_limits(&config)?;
     let listener = bind(&config)?;
     let address = listener.local_addr()?;
     watch_signals(shutdown.clone())?;

@@ -130,7 +130,7 @@ fn admit(stream: TcpStream, peer: SocketAddr, app: &App, places: &Arc<Places>, w
     }
 }
 
-const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: 115\r\nRetry-After: 5\r\n\
+const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: 116\r\nRetry-After: 5\r\n\
     Connection: close\r\n\r\n{\"status\":503,\"error\":\"unavailable_error\",\"message\":\"Too many connections. Please try again in a moment.\",\"data\":{}}";
 
 /// Says why, to whoever listens within a second.

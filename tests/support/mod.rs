@@ -36,7 +36,7 @@ impl Sidecar {
         while address.is_none() {
             let mut line = String::new();
             assert_ne!(lines.read_line(&mut line).expect("readable"), 0, "the sidecar ended: {}", log.lock().unwrap());
-            address = line.split("listening on http://").nth(1).and_then(|rest| rest.split_whitespace().next()?.parse().ok());
+            address = line.split("listening on http://").nth(1).and_then(|rest| rest.split([' ', '"']).next()?.parse().ok());
             log.lock().unwrap().push_str(&line);
         }
         let sink = Arc::clone(&log);

@@ -1,0 +1,106 @@
+//! The command line, as an operator meets it.
+
+mod support;
+
+use std::process::{Command, Output};
+
+use support::Sidecar;
+use support::upstream::Upstream;
+
+fn generatio(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_generatio")).args(arguments).envs(environment.iter().copied()).output().expect("it runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn a_bad_setting_names_its_variable_and_exits_64_before_a_port_is_opened() {
+    for (variable, flag, value) in [
+        ("GENERATIO_LISTEN", "--listen", "nowhere"),
+        ("GENERATIO_POCKETBASE_URL", "--pocketbase-url", "https://pocketbase"),
+        ("GENERATIO_ORIGINS", "--origins", "page"),
+        ("GENERATIO_TRUSTED_PROXIES", "--trusted-proxies", "10.0.0.0/40"),
+        ("GENERATIO_MAX_CONNECTIONS", "--max-connections", "0"),
+        ("GENERATIO_MAX_CONNECTIONS_PER_ADDRESS", "--max-connections-per-address", "many"),
+        ("GENERATIO_HEAD_TIMEOUT", "--head-timeout", "30"),
+        ("GENERATIO_KEEP_ALIVE_TIMEOUT", "--keep-alive-timeout", "0s"),
+        ("GENERATIO_STALL_TIMEOUT", "--stall-timeout", "-1s"),
+        ("GENERATIO_UPSTREAM_TIMEOUT", "--upstream-timeout", "2 days"),
+        ("GENERATIO_DRAIN_TIMEOUT", "--drain-timeout", "later"),
+        ("GENERATIO_LOG", "--log", "loud"),
+        ("GENERATIO_LOG_FORMAT", "--log-format", "xml"),
+    ] {
+        for refused in [generatio(&["serve"], &[(variable, value)]), generatio(&["serve", &format!("{flag}={value}")], &[])] {
+            let said = text(&refused.stderr);
+            assert_eq!(refused.status.code(), Some(64), "{variable}={value}: {said}");
+            assert!(said.contains(variable) && said.contains(value), "{variable}={value}: {said}");
+        }
+    }
+}
+
+#[test]
+fn a_command_line_that_makes_no_sense_exits_64() {
+    for arguments in [&[][..], &["sing"], &["serve", "--loud"]] {
+        assert_eq!(generatio(arguments, &[]).status.code(), Some(64), "{arguments:?}");
+    }
+}
+
+#[test]
+fn help_shows_every_flag_with_its_variable_and_default() {
+    let help = generatio(&["serve", "--help"], &[]);
+    assert_eq!(help.status.code(), Some(0));
+    let said = text(&help.stdout);
+    for part in [
+        "--listen",
+        "GENERATIO_LISTEN",
+        "127.0.0.1:8080",
+        "GENERATIO_POCKETBASE_URL",
+        "GENERATIO_TRUSTED_PROXIES",
+        "GENERATIO_DRAIN_TIMEOUT",
+    ] {
+        assert!(said.contains(part), "{part} is not in:\n{said}");
+    }
+    for command in ["serve", "healthcheck"] {
+        assert!(text(&generatio(&["--help"], &[]).stdout).contains(command));
+    }
+}
+
+#[test]
+fn a_port_that_is_taken_is_named_and_exits_1() {
+    let sidecar = Sidecar::start(Upstream::ok().address, &[]);
+    let address = sidecar.address.to_string();
+    let second = generatio(&["serve", "--listen", &address], &[]);
+    assert_eq!(second.status.code(), Some(1));
+    assert!(text(&second.stderr).contains(&address) && text(&second.stderr).contains("GENERATIO_LISTEN"), "{}", text(&second.stderr));
+}
+
+#[test]
+fn more_connections_than_descriptors_is_refused_with_the_numbers() {
+    let refused = generatio(&["serve", "--listen", "127.0.0.1:0", "--max-connections", "4000000000"], &[]);
+    assert_eq!(refused.status.code(), Some(64));
+    assert!(text(&refused.stderr).contains("GENERATIO_MAX_CONNECTIONS"), "{}", text(&refused.stderr));
+}
+
+#[test]
+fn the_healthcheck_exits_0_while_a_sidecar_answers_even_without_pocketbase() {
+    let sidecar = Sidecar::start("127.0.0.1:1".parse().unwrap(), &[]);
+    let address = sidecar.address.to_string();
+    assert_eq!(generatio(&["healthcheck", "--listen", &address], &[]).status.code(), Some(0));
+    let everywhere = format!("0.0.0.0:{}", sidecar.address.port());
+    assert_eq!(generatio(&["healthcheck"], &[("GENERATIO_LISTEN", &everywhere)]).status.code(), Some(0));
+    drop(sidecar);
+    let gone = generatio(&["healthcheck", "--listen", &address], &[]);
+    assert_eq!(gone.status.code(), Some(1));
+    assert!(text(&gone.stderr).contains(&address));
+}
+
+#[test]
+fn logs_can_be_read_by_machines() {
+    let sidecar = Sidecar::start(Upstream::ok().address, &["--log-format", "json"]);
+    let line = sidecar.log();
+    let json: serde_json::Value = serde_json::from_str(line.trim()).expect("a JSON line");
+    assert_eq!(json["level"], "INFO");
+    assert!(json["message"].as_str().is_some_and(|message| message.starts_with("listening on http://")));
+}
