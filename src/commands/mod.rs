@@ -1,11 +1,15 @@
 //! What the program can be asked to do.
 
+pub mod dev;
 pub mod healthcheck;
 pub mod serve;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
+
+use crate::config::{Log, LogFormat};
 
 /// A sidecar for PocketBase: one origin for PocketBase and /api/custom/*
 #[derive(Parser, Debug)]
@@ -24,6 +28,8 @@ const AFTER_HELP: &str = "Exit status: 0 done, 1 failed, 64 a setting is wrong (
 pub enum Command {
     /// Run the sidecar in front of PocketBase
     Serve(Box<serve::Serve>),
+    /// Run PocketBase and the sidecar on this machine, with data in one folder; for development
+    Dev(Box<dev::Dev>),
     /// Exit 0 if a sidecar answers, 1 if not; for containers and monitors
     Healthcheck(healthcheck::Healthcheck),
 }
@@ -33,6 +39,7 @@ impl Cli {
     pub fn run(self) -> ExitCode {
         match self.command {
             Command::Serve(serve) => serve::run(*serve),
+            Command::Dev(dev) => dev::run(*dev),
             Command::Healthcheck(healthcheck) => healthcheck::run(&healthcheck),
         }
     }
@@ -54,4 +61,42 @@ pub fn refuse(error: &clap::Error) -> ExitCode {
         eprintln!("This value was given by the flag or by the environment variable {variable}.");
     }
     if error.use_stderr() { ExitCode::from(EXIT_USAGE) } else { ExitCode::SUCCESS }
+}
+
+/// Why a command ended without having done what it was asked.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    /// The settings cannot be followed on this machine.
+    #[error("{0}")]
+    Setting(String),
+    /// Something that must run does not.
+    #[error("{0}")]
+    Stopped(String),
+    /// The system refused.
+    #[error(transparent)]
+    System(#[from] std::io::Error),
+}
+
+/// Runs a command to its end on this thread, with its log on standard error.
+fn run(log: &Log, command: impl Future<Output = Result<(), Failure>>) -> ExitCode {
+    start_log(log);
+    let done = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::from);
+    match done.and_then(|runtime| runtime.block_on(command)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            tracing::error!("{failure}");
+            match failure {
+                Failure::Setting(_) => ExitCode::from(EXIT_USAGE),
+                Failure::Stopped(_) | Failure::System(_) => ExitCode::FAILURE,
+            }
+        }
+    }
+}
+
+fn start_log(log: &Log) {
+    let builder = tracing_subscriber::fmt().with_env_filter(log.filter.directives()).with_writer(BoxMakeWriter::new(std::io::stderr));
+    match log.format {
+        LogFormat::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
+        LogFormat::Json => builder.json().flatten_event(true).init(),
+    }
 }

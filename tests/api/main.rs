@@ -1,4 +1,5 @@
 //! Our own endpoints, against a real PocketBase; laid out like `src/api`.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "../support/mod.rs"]
 mod support;
