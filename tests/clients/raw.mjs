@@ -16,7 +16,7 @@ export function request(url, { method = 'GET', path, headers = {}, body, withhel
       incoming.on('data', (chunk) => chunks.push(chunk));
       incoming.once('error', reject);
       incoming.once('end', () => {
-        if (withheld) outgoing.destroy();
+        outgoing.destroy();
         const body = Buffer.concat(chunks);
         resolve({
           status: incoming.statusCode,
