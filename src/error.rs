@@ -101,6 +101,8 @@ impl Error {
         let error = self as &dyn std::error::Error;
         match self {
             Self::Wire(_) => tracing::debug!(error, "a request was refused"),
+            // The pool says once that an outage begins, and once that it ends.
+            Self::PocketBase(pool::Error::Unreachable(_)) => tracing::debug!(error, "a request was answered 503"),
             Self::NoRoute | Self::PocketBase(pool::Error::ClientBody(_)) => {}
             Self::PocketBase(_) => tracing::warn!(error, "a request to PocketBase failed"),
             Self::Panic(_) => tracing::error!(error, "a request panicked"),

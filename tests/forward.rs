@@ -729,3 +729,36 @@ fn one_connection_too_many_is_told_so_and_the_others_go_on() {
     held.pop();
     until("a place is free again", || status(&sidecar.get("/x")) == 200);
 }
+
+#[test]
+fn an_answer_before_the_end_of_an_upload_holds_nobody_else_up() {
+    let upstream = Upstream::streaming(|head, stream| {
+        let _ = stream.write_all(OK);
+        if head.starts_with("POST") {
+            let _ = stream.read_to_end(&mut Vec::new());
+        }
+        Next::Continue
+    });
+    let sidecar = Sidecar::start(upstream.address, &[]);
+    let mut uploading = sidecar.connect();
+    send(&mut uploading, "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\nabc");
+    assert_eq!(body(&read_answer(&mut uploading)), "ok");
+    let start = Instant::now();
+    for _ in 0..4 {
+        assert_eq!(body(&sidecar.get("/y")), "ok");
+    }
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+}
+
+#[test]
+fn an_upload_that_goes_on_has_no_total_limit() {
+    let upstream = Upstream::ok();
+    let sidecar = Sidecar::start(upstream.address, &["--upstream-timeout", "1s"]);
+    let mut stream = sidecar.connect();
+    send(&mut stream, "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n");
+    for _ in 0..10 {
+        std::thread::sleep(Duration::from_millis(300));
+        send(&mut stream, "z");
+    }
+    assert_eq!(body(&read_answer(&mut stream)), "ok");
+}

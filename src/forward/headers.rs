@@ -2,21 +2,12 @@
 
 use std::net::IpAddr;
 
-use hyper::header::{
-    CONNECTION, CONTENT_LENGTH, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE,
-};
+use hyper::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, TE};
 
 use crate::config::TrustedProxy;
 
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
-/// Headers by which a client would overrule the request line.
-const OVERRULING: [&str; 3] = ["x-original-url", "x-rewrite-url", "x-http-method-override"];
-
 /// Where a request comes from: the peer of its connection, or whom a trusted proxy names.
 #[derive(Clone, Debug)]
 pub struct Caller {
@@ -70,49 +61,64 @@ pub fn callers_address(headers: &HeaderMap, peer: IpAddr, trusted: &[TrustedProx
 /// What PocketBase is to see: no header of this connection, and the client's address exactly once in each of its two headers.
 pub(super) fn prepare_request(headers: &mut HeaderMap, caller: &Caller) {
     let accepts_trailers = headers.get_all(TE).iter().any(|value| names(value).any(|name| name.eq_ignore_ascii_case("trailers")));
-    end_connection(headers);
+    let believed = caller.through_trusted;
+    remove(headers, |name| is_hop_by_hop(name) || is_overruling(name) || !believed && is_claim(name));
     if accepts_trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
-    drop_claims(headers, caller.through_trusted);
     headers.insert(X_REAL_IP, caller.header.clone());
     headers.insert(X_FORWARDED_FOR, caller.header.clone());
 }
 
 /// What the client is to see: no header of our connection to PocketBase.
 pub(super) fn prepare_response(headers: &mut HeaderMap) {
-    end_connection(headers);
+    remove(headers, is_hop_by_hop);
 }
 
-/// RFC 9110 7.6.1: removes what belongs to one connection, and what any `Connection` line names, save what a message cannot do without.
-fn end_connection(headers: &mut HeaderMap) {
+/// Removes what is unwanted, and by RFC 9110 7.6.1 what any `Connection` line names, save what a message cannot do without.
+fn remove(headers: &mut HeaderMap, is_unwanted: impl Fn(&str) -> bool) {
     let mut found = Vec::new();
-    let mut nominated = Vec::new();
     for (name, value) in headers.iter() {
         if name == CONNECTION {
             found.push(CONNECTION);
-            nominated.extend(names(value).filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok()));
-        } else if is_hop_by_hop(name) {
+            let nominated = names(value).filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok());
+            found.extend(nominated.filter(|name| !is_essential(name.as_str())));
+        } else if is_unwanted(name.as_str()) {
             found.push(name.clone());
         }
     }
     for name in found {
         headers.remove(name);
     }
-    for name in nominated {
-        if !is_essential(&name) {
-            headers.remove(name);
-        }
-    }
 }
 
-fn is_hop_by_hop(name: &HeaderName) -> bool {
-    [TE, TRANSFER_ENCODING, UPGRADE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, KEEP_ALIVE, PROXY_CONNECTION, HTTP2_SETTINGS].contains(name)
+/// What belongs to one connection.
+fn is_hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "te" | "transfer-encoding"
+            | "upgrade"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "keep-alive"
+            | "proxy-connection"
+            | "http2-settings"
+    )
 }
 
 /// What a client cannot have removed by naming it in `Connection`: framing, routing, and who the caller is.
-fn is_essential(name: &HeaderName) -> bool {
-    [HOST, CONTENT_LENGTH, TRAILER, hyper::header::AUTHORIZATION, hyper::header::CONTENT_TYPE, hyper::header::EXPECT].contains(name)
+fn is_essential(name: &str) -> bool {
+    matches!(name, "host" | "content-length" | "trailer" | "authorization" | "content-type" | "expect")
+}
+
+/// By which a client would overrule the request line.
+fn is_overruling(name: &str) -> bool {
+    matches!(name, "x-original-url" | "x-rewrite-url" | "x-http-method-override")
+}
+
+/// What a client says about itself; a trusted proxy's word is believed.
+fn is_claim(name: &str) -> bool {
+    name == "forwarded" || name.starts_with("x-forwarded-")
 }
 
 /// The names in one line of `Connection` or `TE`.
@@ -123,20 +129,6 @@ fn names(value: &HeaderValue) -> impl Iterator<Item = &str> {
         .split(',')
         .map(|name| name.split(';').next().unwrap_or_default().trim())
         .filter(|name| !name.is_empty())
-}
-
-/// Removes what a client says about itself; a trusted proxy's word on protocol and host stays.
-fn drop_claims(headers: &mut HeaderMap, believed: bool) {
-    let claims: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| {
-            OVERRULING.contains(&name.as_str()) || !believed && (**name == FORWARDED || name.as_str().starts_with("x-forwarded-"))
-        })
-        .cloned()
-        .collect();
-    for name in claims {
-        headers.remove(name);
-    }
 }
 
 #[cfg(test)]
@@ -152,8 +144,8 @@ mod tests {
         let mut headers =
             map(&[("connection", "keep-alive, x-a, foo"), ("authorization", "a"), ("foo", "1"), ("bar", "2"), ("keep-alive", "9")]);
         headers.append(CONNECTION, HeaderValue::from_static("Bar, Authorization, Host, content-length"));
-        headers.insert(HOST, HeaderValue::from_static("h"));
-        end_connection(&mut headers);
+        headers.insert("host", HeaderValue::from_static("h"));
+        prepare_response(&mut headers);
         let mut left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
         assert_eq!(left, ["authorization", "host"]);

@@ -64,7 +64,7 @@ impl Upload {
     }
 
     pub(super) fn into_request_body(self) -> RequestBody {
-        RequestBody::Stream(self.map_err(Into::into).boxed_unsync())
+        RequestBody::stream(self.map_err(Into::into).boxed_unsync())
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -55,7 +55,34 @@ pub enum RequestBody {
     /// None at all.
     Empty,
     /// Whatever arrives, as it arrives.
-    Stream(UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>),
+    Stream(Stream),
+}
+
+/// A body whose progress can be seen from outside.
+pub struct Stream {
+    body: UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>,
+    progress: Arc<Progress>,
+}
+
+/// How far a body has been taken.
+#[derive(Default)]
+struct Progress {
+    frames: AtomicU64,
+    finished: AtomicBool,
+}
+
+impl RequestBody {
+    /// A body that is read only as PocketBase takes it.
+    pub fn stream(body: UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Stream(Stream { body, progress: Arc::default() })
+    }
+
+    fn progress(&self) -> Option<Arc<Progress>> {
+        match self {
+            Self::Empty => None,
+            Self::Stream(stream) => Some(Arc::clone(&stream.progress)),
+        }
+    }
 }
 
 impl Body for RequestBody {
@@ -63,23 +90,26 @@ impl Body for RequestBody {
     type Error = Box<dyn std::error::Error + Send + Sync>;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        match &mut *self {
-            Self::Empty => Poll::Ready(None),
-            Self::Stream(body) => Pin::new(body).poll_frame(cx),
+        let Self::Stream(Stream { body, progress }) = &mut *self else { return Poll::Ready(None) };
+        let polled = Pin::new(&mut *body).poll_frame(cx);
+        if polled.is_ready() {
+            progress.frames.fetch_add(1, Ordering::Relaxed);
+            progress.finished.store(matches!(polled, Poll::Ready(None)) || body.is_end_stream(), Ordering::Relaxed);
         }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Stream(body) => body.is_end_stream(),
+            Self::Stream(stream) => stream.body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
-            Self::Stream(body) => body.size_hint(),
+            Self::Stream(stream) => stream.body.size_hint(),
         }
     }
 }
@@ -96,6 +126,15 @@ struct State {
     idle: Vec<Idle>,
     /// Since when no connection could be made.
     down_since: Option<Instant>,
+}
+
+impl State {
+    /// Whether it begins only now.
+    fn begin_outage(&mut self, now: Instant) -> bool {
+        let begins = self.down_since.is_none();
+        self.down_since.get_or_insert(now);
+        begins
+    }
 }
 
 struct Idle {
@@ -122,7 +161,7 @@ enum Attempt {
 }
 
 impl Pool {
-    /// An empty pool; `answer_within` bounds the wait for the head of an answer.
+    /// An empty pool; `answer_within` bounds how long nothing may happen between a request and the head of its answer.
     pub fn new(url: PocketBaseUrl, answer_within: Duration) -> Self {
         Self { url, answer_within, state: Mutex::new(State { idle: Vec::new(), down_since: None }) }
     }
@@ -137,11 +176,19 @@ impl Pool {
         request: Request<RequestBody>,
         spare: Option<Request<RequestBody>>,
     ) -> Result<Response<Answer>, Error> {
-        match timeout(self.answer_within, self.send_patiently(request, spare)).await {
-            Ok(Ok((response, line))) => Ok(response.map(|body| Answer::new(body, line, Arc::clone(self)))),
-            Ok(Err(error)) => Err(error),
-            Err(_) => Err(Error::TimedOut),
-        }
+        let upload = request.body().progress();
+        let frames = || upload.as_ref().map_or(0, |upload| upload.frames.load(Ordering::Relaxed));
+        let mut exchange = pin!(self.send_patiently(request, spare));
+        let (response, line) = loop {
+            let before = frames();
+            match timeout(self.answer_within, exchange.as_mut()).await {
+                Ok(outcome) => break outcome?,
+                Err(_) if frames() != before => {}
+                Err(_) => return Err(Error::TimedOut),
+            }
+        };
+        let lent = Lent { line, upload, pool: Arc::clone(self) };
+        Ok(response.map(|body| Answer::new(body, lent)))
     }
 
     async fn send_patiently(
@@ -201,11 +248,15 @@ impl Pool {
         loop {
             match self.connect_once().await {
                 Ok(line) => {
-                    self.state.lock().down_since = None;
+                    if self.state.lock().down_since.take().is_some() {
+                        tracing::info!(url = %self.url, "PocketBase can be reached again");
+                    }
                     return Ok(line);
                 }
                 Err(error) => {
-                    self.state.lock().down_since.get_or_insert(start);
+                    if self.state.lock().begin_outage(start) {
+                        tracing::warn!(url = %self.url, %error, "PocketBase cannot be reached");
+                    }
                     if start.elapsed() + pause > patience {
                         return Err(Error::Unreachable(error));
                     }
@@ -274,21 +325,37 @@ fn sort(error: hyper::Error) -> Error {
 /// nobody listens any more.
 pub struct Answer {
     body: Incoming,
-    lent: Option<(Line, Arc<Pool>)>,
+    lent: Option<Lent>,
+}
+
+/// A connection and where it belongs.
+struct Lent {
+    line: Line,
+    upload: Option<Arc<Progress>>,
+    pool: Arc<Pool>,
+}
+
+impl Lent {
+    /// An answer may come before the end of an upload. A connection that still carries one is no use to the next request.
+    fn give_back(self) {
+        if self.upload.is_none_or(|upload| upload.finished.load(Ordering::Relaxed)) {
+            self.pool.put_back(self.line);
+        }
+    }
 }
 
 impl Answer {
-    fn new(body: Incoming, line: Line, pool: Arc<Pool>) -> Self {
-        let mut answer = Self { body, lent: Some((line, pool)) };
-        answer.give_back_if_finished();
+    fn new(body: Incoming, lent: Lent) -> Self {
+        let mut answer = Self { body, lent: Some(lent) };
+        if answer.body.is_end_stream() {
+            answer.give_back();
+        }
         answer
     }
 
-    fn give_back_if_finished(&mut self) {
-        if self.body.is_end_stream()
-            && let Some((line, pool)) = self.lent.take()
-        {
-            pool.put_back(line);
+    fn give_back(&mut self) {
+        if let Some(lent) = self.lent.take() {
+            lent.give_back();
         }
     }
 }
@@ -299,14 +366,13 @@ impl Body for Answer {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let polled = Pin::new(&mut self.body).poll_frame(cx);
-        match &polled {
-            Poll::Ready(Some(Ok(_))) => self.give_back_if_finished(),
-            Poll::Ready(None) => {
-                if let Some((line, pool)) = self.lent.take() {
-                    pool.put_back(line);
-                }
-            }
-            Poll::Ready(Some(Err(_))) | Poll::Pending => {}
+        let ended = match &polled {
+            Poll::Ready(None) => true,
+            Poll::Ready(Some(Ok(_))) => self.body.is_end_stream(),
+            Poll::Ready(Some(Err(_))) | Poll::Pending => false,
+        };
+        if ended {
+            self.give_back();
         }
         polled
     }

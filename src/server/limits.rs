@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
@@ -13,7 +14,11 @@ pub(super) struct Places {
     max_per_address: u32,
     taken: AtomicUsize,
     by_address: Mutex<HashMap<IpAddr, u32>>,
+    last_news: Mutex<Option<Instant>>,
 }
+
+/// A flood must not flood the log.
+const NEWS_EVERY: Duration = Duration::from_secs(10);
 
 /// One connection's place, free again when dropped.
 pub(super) struct Place {
@@ -23,7 +28,13 @@ pub(super) struct Place {
 
 impl Places {
     pub(super) fn new(max: usize, max_per_address: u32) -> Arc<Self> {
-        Arc::new(Self { max, max_per_address, taken: AtomicUsize::new(0), by_address: Mutex::new(HashMap::new()) })
+        Arc::new(Self {
+            max,
+            max_per_address,
+            taken: AtomicUsize::new(0),
+            by_address: Mutex::new(HashMap::new()),
+            last_news: Mutex::new(None),
+        })
     }
 
     /// A place for a connection from this address, or `None` when there are too many. An `exempt` one counts only in all.
@@ -42,6 +53,16 @@ impl Places {
         }
         self.taken.fetch_add(1, Ordering::Relaxed);
         Some(Place { places: Arc::clone(self), counted })
+    }
+
+    /// Whether a refusal is worth a line in the log: the first one, and one every ten seconds.
+    pub(super) fn is_news(&self) -> bool {
+        let mut last = self.last_news.lock();
+        let news = last.is_none_or(|at| at.elapsed() > NEWS_EVERY);
+        if news {
+            *last = Some(Instant::now());
+        }
+        news
     }
 
     /// Places taken.

@@ -117,7 +117,9 @@ fn admit(stream: TcpStream, peer: SocketAddr, app: &App, places: &Arc<Places>, w
     let caller = Caller::direct(peer.ip(), &app.config.trusted_proxies);
     let exempt = caller.is_trusted_proxy() || IpAddr::is_loopback(&caller.address);
     let Some(place) = places.take(caller.address, exempt) else {
-        tracing::warn!(address = %caller.address, connections = places.taken(), "too many connections: one is refused");
+        if places.is_news() {
+            tracing::warn!(address = %caller.address, connections = places.taken(), "too many connections: one is refused, maybe more");
+        }
         tokio::spawn(turn_away(stream));
         return;
     };
