@@ -762,3 +762,26 @@ fn an_upload_that_goes_on_has_no_total_limit() {
     }
     assert_eq!(body(&read_answer(&mut stream)), "ok");
 }
+
+#[test]
+fn a_client_that_does_not_read_costs_little_memory() {
+    let upstream = Upstream::new(|_, stream| {
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n");
+        while stream.write_all(&[0; 65536]).is_ok() {}
+        Next::Close
+    });
+    let sidecar = Sidecar::start(upstream.address, &[]);
+    warm(&sidecar);
+    let before = sidecar.memory_kib();
+    let lazy: Vec<TcpStream> = (0..100)
+        .map(|_| {
+            let mut stream = sidecar.connect();
+            send(&mut stream, "GET /large HTTP/1.1\r\nHost: a\r\n\r\n");
+            stream
+        })
+        .collect();
+    until("all of them are answered", || upstream.requests().len() == lazy.len());
+    std::thread::sleep(Duration::from_secs(1));
+    let each = (sidecar.memory_kib() - before) / lazy.len() as u64;
+    assert!(each < 256, "{each} KiB for each of them");
+}

@@ -30,6 +30,9 @@ const CONNECT_PATIENCE: Duration = Duration::from_millis(2500);
 /// One attempt. A host that drops packets must not use up more than the patience.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(1000);
 
+/// What is read ahead of a client that is slow to take it. More makes large bodies cheaper and slow readers dearer.
+const BUFFER_MAX: usize = 64 * 1024;
+
 /// Why a request did not get an answer from PocketBase.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -271,7 +274,7 @@ impl Pool {
         let stream = dial(&self.url).await?;
         let heard = Arc::new(AtomicBool::new(false));
         let io = TokioIo::new(Hearing { stream, heard: Arc::clone(&heard) });
-        let (sender, connection) = http1::Builder::new().handshake(io).await.map_err(io::Error::other)?;
+        let (sender, connection) = http1::Builder::new().max_buf_size(BUFFER_MAX).handshake(io).await.map_err(io::Error::other)?;
         // It ends when the pool or the answer lets go of the sender, or when PocketBase closes. Its error reaches the request it serves.
         tokio::spawn(async move {
             if let Err(error) = connection.await {

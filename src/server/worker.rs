@@ -25,6 +25,8 @@ use crate::pocketbase::pool::Pool;
 
 /// The head of a request. PocketBase takes 1 MiB; what browsers and SDKs send stays far below this.
 const HEAD_MAX: usize = 64 * 1024;
+/// What is held for a client that reads slowly, here and once more at the connection to PocketBase.
+const BUFFER_MAX: usize = 64 * 1024;
 
 pub(super) struct Worker {
     app: Arc<App>,
@@ -103,6 +105,7 @@ async fn serve_connection(io: Watched, connection: Arc<Connection>, shutdown: Ca
             // PocketBase writes names this way; whoever greps for `Content-Type:` finds it.
             .title_case_headers(true)
             .max_header_size(HEAD_MAX)
+            .max_buf_size(BUFFER_MAX)
             // The watch does this, without a timer for each request.
             .header_read_timeout(None)
             .serve_connection(TokioIo::new(io), service)
