@@ -1,6 +1,7 @@
 // Whose address PocketBase believes a request came from: always the true one, whatever the client claims.
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { listen } from './event_stream.mjs';
 import { startPocketBase, startSidecar, superuser, until } from './harness.mjs';
 import { json, request } from './raw.mjs';
 
@@ -39,6 +40,19 @@ test('PocketBase sees the address of the client and not of the sidecar', { timeo
       assert.equal((await health(headers)).data.realIP, client);
     });
   }
+});
+
+test('an event stream and its subscriptions come from one address', { timeout: 60_000 }, async (t) => {
+  const pocketbase = await startPocketBase(t);
+  const sidecar = await startSidecar(t, pocketbase);
+  await trustXRealIp(pocketbase.url);
+  const { clientId, hangUp } = await listen(sidecar.url, { localAddress: client });
+  t.after(hangUp);
+  const body = JSON.stringify({ clientId, subscriptions: ['users/*'] });
+  const subscribe = (localAddress, headers) =>
+    request(`${sidecar.url}/api/realtime`, { method: 'POST', headers: { 'content-type': 'application/json', ...headers }, body, localAddress });
+  assert.equal((await subscribe('127.0.0.4', { 'X-Real-IP': client })).status, 400);
+  assert.equal((await subscribe(client)).status, 204);
 });
 
 // PocketBase reads only the headers it is told to, so every one that a client might claim is told to it in turn.

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
 import http from 'node:http';
 import test from 'node:test';
+import { listen } from './event_stream.mjs';
 import { residentKilobytes, startPocketBase, startSidecar, superuser, until } from './harness.mjs';
 import { json } from './raw.mjs';
 
@@ -47,27 +48,6 @@ async function prepare(url) {
   const { token } = await json(`${url}/api/collections/_superusers/auth-with-password`, { method: 'POST', body });
   await json(`${url}/api/collections`, { method: 'POST', token, body: { name: 'news', type: 'base', listRule: '', fields: [{ name: 'text', type: 'text' }] } });
   return token;
-}
-
-/** One event stream, open once PocketBase has given it a client id. `heard` are the ids of the records it was told of. */
-function listen(url) {
-  return new Promise((resolve, reject) => {
-    const heard = [];
-    const outgoing = http.get(`${url}/api/realtime`, { agent: false, headers: { accept: 'text/event-stream' } }, (incoming) => {
-      let rest = '';
-      incoming.setEncoding('utf8').on('data', (text) => {
-        const blocks = (rest + text).split('\n\n');
-        rest = blocks.pop();
-        for (const block of blocks) {
-          const { event, data } = Object.fromEntries(block.split('\n').map((line) => [line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 1)]));
-          const { clientId, record } = JSON.parse(data);
-          if (event === 'PB_CONNECT') resolve({ clientId, heard, hangUp: () => outgoing.destroy() });
-          else heard.push(record.id);
-        }
-      });
-    });
-    outgoing.on('error', reject);
-  });
 }
 
 function subscribe(url, agent, clientId) {
