@@ -34,12 +34,10 @@ const requests = {
   'a compressed body': { path: '/api/collections/users/records', method: 'POST', headers: { ...jsonBody, 'content-encoding': 'gzip' }, body: gzipSync('{}') },
   'a chunked body': { path: '/api/collections/users/records', method: 'POST', headers: { ...jsonBody, 'transfer-encoding': 'chunked' }, body: '{}' },
   'a body that is announced': { path: '/api/collections/users/records', method: 'POST', headers: { ...jsonBody, expect: '100-continue' }, body: '{}' },
-  'a body that is too large': { path: '/api/collections/users/records', method: 'POST', headers: { ...jsonBody, 'content-length': '99999999' }, withheld: true },
   'no body at all': { path: '/api/collections/users/records', method: 'POST' },
   'an answer without content': { path: '/api/logs?x', method: 'DELETE', asSuperuser: true },
   'every escape in a path': { path: '/api/collections/%61uthors%2f..%2F%2e%2e%20%C3%BC/records/%F0%9F%99%82' },
   'characters that need no escape': { path: "/api/collections/a!$&'()*+,;=:@~-._|^{}/records?x=a|b^{c}[d]!$&'()*+,;:@/?~`\\" },
-  'a connection that is kept': { path: '/api/health', headers: { connection: 'keep-alive' } },
   'a connection that is closed': { path: '/api/health', headers: { connection: 'close' } },
   'many header lines of one name': { path: '/api/health', headers: { 'x-many': ['one', 'two', ''], cookie: ['a=b', 'c=d'] } },
 };

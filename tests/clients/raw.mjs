@@ -8,15 +8,17 @@ import http from 'node:http';
 export function request(url, { method = 'GET', path, headers = {}, body, withheld, localAddress } = {}) {
   return new Promise((resolve, reject) => {
     const { hostname, port, pathname, search } = new URL(url);
+    // A connection that the server ends can end for the client before it has read all of a long answer.
+    const sent = { connection: 'keep-alive', ...headers };
     // `path` given apart reaches the wire as it is written; a URL would be tidied up first.
-    const outgoing = http.request({ hostname, port, path: path ?? pathname + search, method, headers, localAddress, agent: false });
+    const outgoing = http.request({ hostname, port, path: path ?? pathname + search, method, headers: sent, localAddress, agent: false });
     outgoing.once('error', reject);
     outgoing.once('response', (incoming) => {
       const chunks = [];
       incoming.on('data', (chunk) => chunks.push(chunk));
       incoming.once('error', reject);
+      if (withheld) incoming.once('close', () => outgoing.destroy());
       incoming.once('end', () => {
-        outgoing.destroy();
         const body = Buffer.concat(chunks);
         resolve({
           status: incoming.statusCode,

@@ -4,11 +4,13 @@ import test from 'node:test';
 import { EventSource } from 'eventsource';
 import PocketBase from 'pocketbase';
 import { startPocketBase, startSidecar, superuser, until } from './harness.mjs';
+import { request } from './raw.mjs';
 import { startSmtpSink } from './smtp_sink.mjs';
 import { differences, transcript } from './transcript.mjs';
 import { accounts } from './script/accounts.mjs';
 import { files, protectedFiles } from './script/files.mjs';
 import { realtime } from './script/live.mjs';
+import { oauth2 } from './script/oauth2.mjs';
 import { backups, collections, health, logs, prepare } from './script/operator.mjs';
 import { records, removal } from './script/records.mjs';
 import { refusals } from './script/refusals.mjs';
@@ -30,8 +32,12 @@ test('the official SDK sees the same through the sidecar as without it', { timeo
 
 test('the SDK is told that PocketBase is away, and works again when it is back', { timeout: 60_000 }, async (t) => {
   const pocketbase = await startPocketBase(t);
-  const pb = new PocketBase((await startSidecar(t, pocketbase)).url);
+  const { url } = await startSidecar(t, pocketbase);
+  const pb = new PocketBase(url);
   await pocketbase.stop();
+  const raw = await request(`${url}/api/health`, { headers: { origin: 'https://app.example.com' } });
+  assert.match(raw.header('retry-after'), /^\d+$/);
+  assert.equal(raw.header('access-control-allow-origin'), '*', 'or a browser would hide the answer from another origin');
   await assert.rejects(pb.health.check(), (error) => {
     const { status, message, data } = error.response;
     assert.deepEqual([error.status, status, typeof message, data], [503, 503, 'string', {}]);
@@ -51,10 +57,10 @@ async function play(t, front) {
     return pb;
   };
   const { steps, ...tell } = transcript();
-  const world = { ...tell, url, smtp, client, admin: client(), guest: client(), restartPocketBase: pocketbase.restart };
+  const world = { ...tell, url, smtp, client, admin: client(), guest: client(), restartPocketBase: pocketbase.restart, after: (end) => t.after(end) };
   await world.saw('a superuser signs in', () => world.admin.collection('_superusers').authWithPassword(superuser.email, superuser.password));
   await prepare(world);
   world.user = await accounts(world);
-  for (const scene of [records, files, protectedFiles, realtime, removal, collections, health, logs, backups, refusals]) await scene(world);
+  for (const scene of [oauth2, records, files, protectedFiles, realtime, removal, collections, health, logs, backups, refusals]) await scene(world);
   return steps;
 }

@@ -38,6 +38,6 @@ function tooLarge(url, authorization) {
 
 async function raw(url, options) {
   const { status, header, body } = await request(url, options);
-  const kept = ['content-type', 'location', 'vary', 'connection', 'access-control-allow-origin', 'access-control-allow-methods', 'access-control-allow-headers', 'access-control-max-age'];
+  const kept = ['content-type', 'location', 'vary', 'access-control-allow-origin', 'access-control-allow-methods', 'access-control-allow-headers', 'access-control-max-age'];
   return { status, text: body.toString(), ...Object.fromEntries(kept.map((name) => [name, header(name)])) };
 }

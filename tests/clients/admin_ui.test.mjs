@@ -1,0 +1,132 @@
+// A real browser: an administrator creates a collection and adds a record with a file; a front end in a second window sees it come.
+import assert from 'node:assert/strict';
+import { existsSync, readFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { delimiter, join } from 'node:path';
+import test from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { chromium } from 'playwright-core';
+import { startPocketBase, startSidecar, superuser } from './harness.mjs';
+import { picture } from './picture.mjs';
+
+const flags = '--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync';
+
+// The admin UI itself does not listen to its records, so the second window is the smallest front end that does.
+const frontEnd = `<!doctype html>
+<title>Front end</title>
+<link rel="icon" href="data:,">
+<h1>nothing yet</h1>
+<script type="module">
+  import PocketBase from './pocketbase.js';
+  const pb = new PocketBase(location.origin);
+  await pb.collection('_superusers').authWithPassword('${superuser.email}', '${superuser.password}');
+  await pb.collection('pictures').subscribe('*', ({ action, record }) => {
+    const image = document.body.appendChild(new Image());
+    image.alt = action + ' ' + record.caption;
+    image.src = pb.files.getURL(record, record.picture, { thumb: '100x100' });
+  });
+  document.querySelector('h1').textContent = 'listening';
+</script>`;
+const publicFiles = {
+  'front-end.html': frontEnd,
+  'pocketbase.js': readFileSync(fileURLToPath(import.meta.resolve('pocketbase'))),
+};
+
+test('the admin UI and a live front end work through the sidecar', { timeout: 120_000 }, async (t) => {
+  const pocketbase = await startPocketBase(t, { publicFiles });
+  const { url } = await startSidecar(t, pocketbase);
+  const browser = await chromium.launch({ executablePath: chromiumBinary(), args: flags.split(' ') });
+  t.after(() => browser.close());
+  const [first, second] = [await openWindow(browser, 'first'), await openWindow(browser, 'second')];
+  // A browser keeps what went wrong to itself, so a failure here would otherwise say only that something never came.
+  t.after(() => [first, second].forEach(({ trouble }) => trouble.forEach((line) => t.diagnostic(line))));
+
+  await t.test('an administrator signs in', async () => {
+    await signIn(first, url);
+    await first.shot('signed in');
+  });
+
+  await t.test('an administrator creates a collection', async () => {
+    await createCollection(first);
+    await first.shot('collection');
+  });
+
+  await t.test('a record with a file appears in a second window without a reload', async () => {
+    await second.page.goto(`${url}/front-end.html`);
+    await second.page.getByRole('heading', { name: 'listening' }).waitFor();
+    await addRecord(first);
+    await first.shot('record');
+    const image = second.page.getByAltText('create A gradient');
+    await image.waitFor();
+    assert.deepEqual(await image.evaluate((image) => image.decode().then(() => [image.naturalWidth, image.naturalHeight])), [100, 100]);
+    await second.shot('record');
+  });
+
+  await t.test('an administrator looks at logs and settings', async () => {
+    const listed = first.page.waitForResponse((answer) => answer.url().startsWith(`${url}/api/logs?`));
+    await first.page.getByRole('link', { name: 'Logs' }).click();
+    assert.equal((await listed).status(), 200);
+    await first.shot('logs');
+    await first.page.getByRole('link', { name: 'Settings' }).click();
+    await first.page.getByLabel('Application name').waitFor();
+    await first.shot('settings');
+  });
+
+  await t.test('neither window had anything to complain about', () => {
+    assert.deepEqual([first.trouble, second.trouble], [[], []]);
+  });
+});
+
+function chromiumBinary() {
+  const names = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'];
+  const places = process.env.PATH.split(delimiter).flatMap((folder) => names.map((name) => join(folder, name)));
+  const found = [process.env.CHROMIUM_BIN, ...places].find((path) => path && existsSync(path));
+  if (!found) throw new Error('no Chromium on PATH: install it (Debian: apt-get install chromium), or name it in CHROMIUM_BIN');
+  return found;
+}
+
+/** A window of its own session. `trouble` fills with all that a developer would find red in its console. */
+async function openWindow(browser, name) {
+  const page = await (await browser.newContext({ viewport: { width: 1280, height: 900 } })).newPage();
+  page.setDefaultTimeout(15_000);
+  const trouble = [];
+  page.on('console', (message) => message.type() === 'error' && trouble.push(`${name} console: ${message.text()} ${message.location().url}`));
+  page.on('pageerror', (error) => trouble.push(`${name} exception: ${error.message}`));
+  page.on('response', (answer) => answer.status() >= 400 && trouble.push(`${name}: ${answer.status()} ${answer.url()}`));
+  page.on('requestfailed', (request) => {
+    // The SDK gives up a request when a newer one replaces it.
+    const { errorText } = request.failure();
+    if (errorText !== 'net::ERR_ABORTED') trouble.push(`${name}: ${errorText} ${request.url()}`);
+  });
+  const folder = process.env.SCREENSHOTS ?? tmpdir();
+  const shot = (what) => page.screenshot({ path: join(folder, `${name} window, ${what}.png`) });
+  return { page, trouble, shot };
+}
+
+async function signIn({ page }, url) {
+  await page.goto(`${url}/_/`);
+  await page.getByLabel('Email').fill(superuser.email);
+  await page.locator('input[name=password]').fill(superuser.password);
+  await page.getByRole('button', { name: 'Login' }).click();
+  await page.getByRole('button', { name: 'New collection' }).waitFor();
+}
+
+async function createCollection({ page }) {
+  await page.getByRole('button', { name: 'New collection' }).click();
+  await page.locator('.modal-header input[name=name]').fill('pictures');
+  for (const [kind, name] of [['Plain text', 'caption'], ['File', 'picture']]) {
+    await page.getByRole('button', { name: 'New field' }).click();
+    await page.getByRole('button', { name: kind, exact: true }).click();
+    await page.locator(`.field-type-${kind === 'File' ? 'file' : 'text'} .prop-name input`).last().fill(name);
+  }
+  await page.getByRole('button', { name: 'Create', exact: true }).last().click();
+  await page.getByText('Successfully created collection "pictures".').waitFor();
+}
+
+async function addRecord({ page }) {
+  await page.locator('.new-record-btn').click();
+  await page.locator('textarea[name=caption]').fill('A gradient');
+  await page.locator('input[type=file]').setInputFiles({ name: 'gradient.png', mimeType: 'image/png', buffer: picture() });
+  await page.getByRole('button', { name: 'Create', exact: true }).last().click();
+  await page.locator('.records-table tbody tr', { hasText: 'A gradient' }).waitFor();
+}
