@@ -6,7 +6,7 @@ mod upload;
 use std::sync::Arc;
 
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{CONTENT_TYPE, EXPECT, HOST, HeaderValue, TRANSFER_ENCODING};
+use hyper::header::{CONNECTION, CONTENT_TYPE, EXPECT, HOST, HeaderValue, TRANSFER_ENCODING};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, Uri, Version};
 
@@ -42,6 +42,10 @@ pub async fn forward(
     let request = if body.is_end_stream() { empty(parts) } else { with_body(parts, body, waiting) };
     let mut response = pool.send(request, spare).await?;
     headers::prepare_response(response.headers_mut());
+    if !response.body().came_after_upload() {
+        // Nobody reads the rest of the upload: say so, as PocketBase does.
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     Ok(response)
 }
 

@@ -328,6 +328,7 @@ fn sort(error: hyper::Error) -> Error {
 /// nobody listens any more.
 pub struct Answer {
     body: Incoming,
+    after_upload: bool,
     lent: Option<Lent>,
 }
 
@@ -341,15 +342,24 @@ struct Lent {
 impl Lent {
     /// An answer may come before the end of an upload. A connection that still carries one is no use to the next request.
     fn give_back(self) {
-        if self.upload.is_none_or(|upload| upload.finished.load(Ordering::Relaxed)) {
+        if self.is_uploaded() {
             self.pool.put_back(self.line);
         }
+    }
+
+    fn is_uploaded(&self) -> bool {
+        self.upload.as_ref().is_none_or(|upload| upload.finished.load(Ordering::Relaxed))
     }
 }
 
 impl Answer {
+    /// Whether the request had been sent whole when the answer began.
+    pub fn came_after_upload(&self) -> bool {
+        self.after_upload
+    }
+
     fn new(body: Incoming, lent: Lent) -> Self {
-        let mut answer = Self { body, lent: Some(lent) };
+        let mut answer = Self { body, after_upload: lent.is_uploaded(), lent: Some(lent) };
         if answer.body.is_end_stream() {
             answer.give_back();
         }

@@ -1,10 +1,11 @@
 //! Connections that wait too long are closed: one look a second at all of a worker's connections, and no timer per request.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -24,6 +25,8 @@ enum Phase {
     Head,
     /// A request is being answered.
     Busy,
+    /// The last answer is out; the client may still be sending.
+    Lingering,
 }
 
 /// Seconds of a worker's clock. Zero in a field means "not waiting".
@@ -98,6 +101,9 @@ impl Pulse {
         if phase == Phase::Head as u8 && waited(&self.phase_since, limits.head) {
             return Some(Overdue::Head);
         }
+        if phase == Phase::Lingering as u8 && waited(&self.phase_since, LINGER) {
+            return Some(Overdue::Lingering);
+        }
         if waited(&self.write_blocked_since, limits.stall) {
             return Some(Overdue::Reading);
         }
@@ -138,6 +144,7 @@ enum Overdue {
     Body,
     Reading,
     Upstream,
+    Lingering,
 }
 
 /// In whole seconds.
@@ -148,6 +155,8 @@ struct Limits {
     upstream: Second,
 }
 
+/// How long a client may go on sending after its last answer.
+const LINGER: Second = 2;
 /// How long an idle connection may stay while most places are taken.
 const IDLE_UNDER_PRESSURE: Second = 5;
 
@@ -203,11 +212,12 @@ impl Watch {
 pub(super) struct Watched {
     stream: TcpStream,
     pulse: Arc<Pulse>,
+    shut: bool,
 }
 
 impl Watched {
     pub(super) fn new(stream: TcpStream, pulse: Arc<Pulse>) -> Self {
-        Self { stream, pulse }
+        Self { stream, pulse, shut: false }
     }
 
     fn note<T>(&self, polled: Poll<T>) -> Poll<T> {
@@ -245,8 +255,23 @@ impl AsyncWrite for Watched {
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
+    /// Says that nothing more comes, then reads on for a while and forgets it: closing a connection on which bytes are still arriving resets
+    /// it, and a client whose upload was refused would lose the refusal (RFC 9112 9.6).
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        if !self.shut {
+            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+            self.shut = true;
+            self.pulse.enter(Phase::Lingering);
+        }
+        loop {
+            let mut scratch = [MaybeUninit::uninit(); 4096];
+            let mut buffer = ReadBuf::uninit(&mut scratch);
+            match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)) {
+                Ok(()) if !buffer.filled().is_empty() => {}
+                // It has closed its side too, or is gone.
+                Ok(()) | Err(_) => return Poll::Ready(Ok(())),
+            }
+        }
     }
 }
 
