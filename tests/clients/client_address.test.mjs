@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { listen } from './event_stream.mjs';
-import { startPocketBase, startSidecar, superuser, until } from './harness.mjs';
+import { atEnd, startPocketBase, startSidecar, superuser, until } from './harness.mjs';
 import { json, request } from './raw.mjs';
 
 const client = '127.0.0.2';
@@ -47,7 +47,7 @@ test('an event stream and its subscriptions come from one address', { timeout: 6
   const sidecar = await startSidecar(t, pocketbase);
   await trustXRealIp(pocketbase.url);
   const { clientId, hangUp } = await listen(sidecar.url, { localAddress: client });
-  t.after(hangUp);
+  atEnd(t, hangUp);
   const body = JSON.stringify({ clientId, subscriptions: ['users/*'] });
   const subscribe = (localAddress, headers) =>
     request(`${sidecar.url}/api/realtime`, { method: 'POST', headers: { 'content-type': 'application/json', ...headers }, body, localAddress });
