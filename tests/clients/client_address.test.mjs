@@ -60,7 +60,14 @@ test('no header that claims an address gets past the sidecar', { timeout: 60_000
   const pocketbase = await startPocketBase(t);
   const sidecar = await startSidecar(t, pocketbase);
   const token = await trustXRealIp(pocketbase.url);
-  const told = { 'X-Real-IP': client, 'X-Forwarded-For': client, Forwarded: '127.0.0.1', 'X-Forwarded-Client-Ip': '127.0.0.1', X_Real_IP: 'refused', X_Forwarded_For: 'refused' };
+  const told = {
+    'X-Real-IP': client,
+    'X-Forwarded-For': client,
+    'X-Forwarded-Client-Ip': '127.0.0.1',
+    Forwarded: '127.0.0.1',
+    X_Real_IP: 'refused',
+    X_Forwarded_For: 'refused',
+  };
   for (const [name, expected] of Object.entries(told)) {
     await t.test(name, async () => {
       await json(`${pocketbase.url}/api/settings`, { method: 'PATCH', token, body: { trustedProxy: { headers: [name] } } });
