@@ -6,7 +6,7 @@ import { delimiter, join } from 'node:path';
 import test from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright-core';
-import { startPocketBase, startSidecar, superuser } from './harness.mjs';
+import { atEnd, startPocketBase, startSidecar, superuser } from './harness.mjs';
 import { picture } from './picture.mjs';
 
 const flags = '--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync';
@@ -36,10 +36,10 @@ test('the admin UI and a live front end work through the sidecar', { timeout: 12
   const pocketbase = await startPocketBase(t, { publicFiles });
   const { url } = await startSidecar(t, pocketbase);
   const browser = await chromium.launch({ executablePath: chromiumBinary(), args: flags.split(' ') });
-  t.after(() => browser.close());
+  atEnd(t, () => browser.close());
   const [first, second] = [await openWindow(browser, 'first'), await openWindow(browser, 'second')];
   // A browser keeps what went wrong to itself, so a failure here would otherwise say only that something never came.
-  t.after(() => [first, second].forEach(({ trouble }) => trouble.forEach((line) => t.diagnostic(line))));
+  atEnd(t, () => [first, second].forEach(({ trouble }) => trouble.forEach((line) => t.diagnostic(line))));
 
   await t.test('an administrator signs in', async () => {
     await signIn(first, url);

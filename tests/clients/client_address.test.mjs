@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { listen } from './event_stream.mjs';
-import { startPocketBase, startSidecar, superuser, until } from './harness.mjs';
+import { atEnd, startPocketBase, startSidecar, superuser, until } from './harness.mjs';
 import { json, request } from './raw.mjs';
 
 const client = '127.0.0.2';
@@ -47,7 +47,7 @@ test('an event stream and its subscriptions come from one address', { timeout: 6
   const sidecar = await startSidecar(t, pocketbase);
   await trustXRealIp(pocketbase.url);
   const { clientId, hangUp } = await listen(sidecar.url, { localAddress: client });
-  t.after(hangUp);
+  atEnd(t, hangUp);
   const body = JSON.stringify({ clientId, subscriptions: ['users/*'] });
   const subscribe = (localAddress, headers) =>
     request(`${sidecar.url}/api/realtime`, { method: 'POST', headers: { 'content-type': 'application/json', ...headers }, body, localAddress });
@@ -60,7 +60,14 @@ test('no header that claims an address gets past the sidecar', { timeout: 60_000
   const pocketbase = await startPocketBase(t);
   const sidecar = await startSidecar(t, pocketbase);
   const token = await trustXRealIp(pocketbase.url);
-  const told = { 'X-Real-IP': client, 'X-Forwarded-For': client, Forwarded: '127.0.0.1', 'X-Forwarded-Client-Ip': '127.0.0.1', X_Real_IP: 'refused', X_Forwarded_For: 'refused' };
+  const told = {
+    'X-Real-IP': client,
+    'X-Forwarded-For': client,
+    'X-Forwarded-Client-Ip': '127.0.0.1',
+    Forwarded: '127.0.0.1',
+    X_Real_IP: 'refused',
+    X_Forwarded_For: 'refused',
+  };
   for (const [name, expected] of Object.entries(told)) {
     await t.test(name, async () => {
       await json(`${pocketbase.url}/api/settings`, { method: 'PATCH', token, body: { trustedProxy: { headers: [name] } } });

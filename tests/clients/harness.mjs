@@ -14,7 +14,7 @@ export const superuser = { email: 'admin@example.com', password: 'correct horse 
  */
 export async function startPocketBase(t, { publicFiles = {} } = {}) {
   const home = mkdtempSync(join(tmpdir(), 'generatio-clients-'));
-  t.after(() => rmSync(home, { recursive: true, force: true, maxRetries: 5 }));
+  atEnd(t, () => rmSync(home, { recursive: true, force: true, maxRetries: 5 }));
   const folders = Object.fromEntries(['dir', 'migrationsDir', 'hooksDir', 'publicDir'].map((name) => [name, join(home, name)]));
   Object.values(folders).forEach((folder) => mkdirSync(folder));
   for (const [name, content] of Object.entries(publicFiles)) writeFileSync(join(folders.publicDir, name), content);
@@ -27,7 +27,7 @@ export async function startPocketBase(t, { publicFiles = {} } = {}) {
   const url = `http://127.0.0.1:${port}`;
   const serve = () => start('PocketBase', pocketbaseBinary(), ['serve', `--http=127.0.0.1:${port}`, ...flags], url);
   let running = await serve();
-  t.after(() => running.stop());
+  atEnd(t, () => running.stop());
   return {
     url,
     stop: () => running.stop(),
@@ -46,8 +46,27 @@ export async function startSidecar(t, pocketbase, ...flags) {
   const port = await freePort();
   const url = `http://127.0.0.1:${port}`;
   const sidecar = await start('generatio', binary, ['serve', '--listen', `127.0.0.1:${port}`, '--pocketbase-url', pocketbase.url, ...flags], url);
-  t.after(() => sidecar.stop());
+  atEnd(t, () => sidecar.stop());
   return { url, port, pid: sidecar.pid, stop: sidecar.stop };
+}
+
+const endings = new WeakMap();
+
+/** Has `end` run when the test ends, passed or failed. What began last ends first, where the test's own hooks run in the order they came. */
+export function atEnd(t, end) {
+  if (!endings.has(t)) {
+    const ends = [];
+    const endAll = async () => {
+      try {
+        await ends.pop()();
+      } finally {
+        if (ends.length) await endAll();
+      }
+    };
+    endings.set(t, ends);
+    t.after(endAll);
+  }
+  endings.get(t).push(end);
 }
 
 /** Waits for `condition` to give something truthy, and gives that back; `what` says in the error what never came. */

@@ -4,7 +4,7 @@ import { readdirSync } from 'node:fs';
 import http from 'node:http';
 import test from 'node:test';
 import { listen } from './event_stream.mjs';
-import { residentKilobytes, startPocketBase, startSidecar, superuser, until } from './harness.mjs';
+import { atEnd, residentKilobytes, startPocketBase, startSidecar, superuser, until } from './harness.mjs';
 import { json } from './raw.mjs';
 
 const listeners = 1000;
@@ -18,9 +18,9 @@ test('1,000 subscriptions each receive each of 20 events exactly once', { timeou
 
   const before = { memory: residentKilobytes(sidecar.pid), descriptors: descriptors(sidecar.pid) };
   const streams = await inTurns(listeners, 50, () => listen(sidecar.url));
-  t.after(() => streams.forEach((stream) => stream.hangUp()));
+  atEnd(t, () => streams.forEach((stream) => stream.hangUp()));
   const agent = new http.Agent({ keepAlive: true, maxSockets: 20 });
-  t.after(() => agent.destroy());
+  atEnd(t, () => agent.destroy());
   await inTurns(listeners, 20, (i) => subscribe(sidecar.url, agent, streams[i].clientId));
   const connected = residentKilobytes(sidecar.pid);
 

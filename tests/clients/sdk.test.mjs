@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { EventSource } from 'eventsource';
 import PocketBase from 'pocketbase';
-import { startPocketBase, startSidecar, superuser, until } from './harness.mjs';
+import { atEnd, startPocketBase, startSidecar, superuser, until } from './harness.mjs';
 import { request } from './raw.mjs';
 import { startSmtpSink } from './smtp_sink.mjs';
 import { differences, transcript } from './transcript.mjs';
@@ -53,11 +53,11 @@ async function play(t, front) {
   const client = () => {
     const pb = new PocketBase(url).autoCancellation(false);
     // A listening client would reconnect for ever, also after a failure.
-    t.after(() => pb.realtime.unsubscribe());
+    atEnd(t, () => pb.realtime.unsubscribe());
     return pb;
   };
   const { steps, ...tell } = transcript();
-  const world = { ...tell, url, smtp, client, admin: client(), guest: client(), restartPocketBase: pocketbase.restart, after: (end) => t.after(end) };
+  const world = { ...tell, url, smtp, client, admin: client(), guest: client(), restartPocketBase: pocketbase.restart, after: (end) => atEnd(t, end) };
   await world.saw('a superuser signs in', () => world.admin.collection('_superusers').authWithPassword(superuser.email, superuser.password));
   await prepare(world);
   world.user = await accounts(world);

@@ -1,7 +1,7 @@
 // A mail server that delivers nothing and remembers everything.
 import { createServer } from 'node:net';
 import { once } from 'node:events';
-import { until } from './harness.mjs';
+import { atEnd, until } from './harness.mjs';
 
 /** Listens until the test ends. `next(to)` waits for the next mail to an address that was not taken yet. */
 export async function startSmtpSink(t) {
@@ -13,7 +13,7 @@ export async function startSmtpSink(t) {
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
-  t.after(() => {
+  atEnd(t, () => {
     server.close();
     sockets.forEach((socket) => socket.destroy());
   });

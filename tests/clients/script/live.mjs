@@ -37,7 +37,9 @@ export async function realtime({ saw, refused, admin, user, client, restartPocke
   await one.close();
   await two.close();
   await saw('both clients have hung up', () => [one.isConnected(), two.isConnected()]);
-  await refused(404, 'a client that is not there cannot subscribe', () => user.send('/api/realtime', { method: 'POST', body: { clientId: 'nobody', subscriptions: ['authors/*'] } }));
+  await refused(404, 'a client that is not there cannot subscribe', () =>
+    user.send('/api/realtime', { method: 'POST', body: { clientId: 'nobody', subscriptions: ['authors/*'] } }),
+  );
 }
 
 function listener(pb) {

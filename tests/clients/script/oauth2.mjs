@@ -8,7 +8,9 @@ export async function oauth2({ saw, refused, admin, client, url, after }) {
   await admin.collections.update('users', {
     oauth2: {
       enabled: true,
-      providers: [{ name: 'oidc', clientId: 'clients', clientSecret: 'secret', authURL: `${provider}/authorize`, tokenURL: `${provider}/token`, userInfoURL: `${provider}/user` }],
+      providers: [
+        { name: 'oidc', clientId: 'clients', clientSecret: 'secret', authURL: `${provider}/authorize`, tokenURL: `${provider}/token`, userInfoURL: `${provider}/user` },
+      ],
     },
   });
   const own = client();
