@@ -1,7 +1,10 @@
 //! The parts that every request can reach.
 
+use std::sync::Arc;
+
 use crate::config::Config;
 use crate::pocketbase::health::Health;
+use crate::pocketbase::pool::Outage;
 
 /// One running sidecar.
 pub struct App {
@@ -11,12 +14,14 @@ pub struct App {
     pub max_connections: usize,
     /// Whether PocketBase answers.
     pub health: Health,
+    /// What every worker knows of an outage of PocketBase.
+    pub outage: Arc<Outage>,
 }
 
 impl App {
     /// A sidecar that has not begun to listen.
     pub fn new(config: Config, max_connections: usize) -> Self {
         let health = Health::new(config.pocketbase_url.clone());
-        Self { config, max_connections, health }
+        Self { config, max_connections, health, outage: Arc::default() }
     }
 }

@@ -351,6 +351,9 @@ fn pocketbase_down_is_said_within_3_seconds_and_forgotten_when_it_returns() {
     assert_eq!((&status_now["status"], &status_now["services"]["pocketbase"]), (&"degraded".into(), &"unreachable".into()));
     pocketbase.serve();
     assert_eq!(status(&sidecar.get("/api/health")), 200);
+    let log = sidecar.log();
+    assert_eq!(log.matches("WARN generatio::pocketbase::pool: PocketBase cannot be reached").count(), 1, "an outage is one line: {log}");
+    assert_eq!(log.matches("PocketBase can be reached again").count(), 1, "and its end another: {log}");
 }
 
 #[test]

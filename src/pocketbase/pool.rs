@@ -121,22 +121,47 @@ impl Body for RequestBody {
 pub struct Pool {
     url: PocketBaseUrl,
     answer_within: Duration,
-    state: Mutex<State>,
-}
-
-struct State {
+    outage: Arc<Outage>,
     /// Most recently used last.
-    idle: Vec<Idle>,
-    /// Since when no connection could be made.
-    down_since: Option<Instant>,
+    idle: Mutex<Vec<Idle>>,
 }
 
-impl State {
-    /// Whether it begins only now.
-    fn begin_outage(&mut self, now: Instant) -> bool {
-        let begins = self.down_since.is_none();
-        self.down_since.get_or_insert(now);
-        begins
+/// Whether PocketBase can be reached, as all workers know it.
+#[derive(Default)]
+pub struct Outage {
+    failures: Mutex<Option<Failures>>,
+}
+
+#[derive(Clone, Copy)]
+struct Failures {
+    first: Instant,
+    last: Instant,
+}
+
+impl Outage {
+    fn failed(&self, now: Instant, url: &PocketBaseUrl, error: &io::Error) {
+        let mut failures = self.failures.lock();
+        if failures.is_none() {
+            tracing::warn!(%url, %error, "PocketBase cannot be reached");
+        }
+        *failures = Some(Failures { first: Self::recent(*failures, now).map_or(now, |failures| failures.first), last: now });
+    }
+
+    fn succeeded(&self, url: &PocketBaseUrl) {
+        if self.failures.lock().take().is_some() {
+            tracing::info!(%url, "PocketBase can be reached again");
+        }
+    }
+
+    /// For how long a refused connection is worth another attempt: all who ask during one outage share the patience of the first.
+    fn patience(&self, now: Instant) -> Duration {
+        let failures = Self::recent(*self.failures.lock(), now);
+        failures.map_or(CONNECT_PATIENCE, |failures| CONNECT_PATIENCE.saturating_sub(now - failures.first))
+    }
+
+    /// What failed long ago, with nobody asking since, says nothing about now.
+    fn recent(failures: Option<Failures>, now: Instant) -> Option<Failures> {
+        failures.filter(|failures| now.duration_since(failures.last) < CONNECT_PATIENCE)
     }
 }
 
@@ -165,8 +190,8 @@ enum Attempt {
 
 impl Pool {
     /// An empty pool; `answer_within` bounds how long nothing may happen between a request and the head of its answer.
-    pub fn new(url: PocketBaseUrl, answer_within: Duration) -> Self {
-        Self { url, answer_within, state: Mutex::new(State { idle: Vec::new(), down_since: None }) }
+    pub fn new(url: PocketBaseUrl, answer_within: Duration, outage: Arc<Outage>) -> Self {
+        Self { url, answer_within, outage, idle: Mutex::default() }
     }
 
     /// Sends a request once, on a kept connection if there is one.
@@ -220,8 +245,8 @@ impl Pool {
     }
 
     fn checkout(&self) -> Option<Line> {
-        let mut state = self.state.lock();
-        while let Some(Idle { line, .. }) = state.idle.pop() {
+        let mut idle = self.idle.lock();
+        while let Some(Idle { line, .. }) = idle.pop() {
             if !line.sender.is_closed() {
                 return Some(line);
             }
@@ -230,36 +255,29 @@ impl Pool {
     }
 
     fn put_back(&self, line: Line) {
-        let mut state = self.state.lock();
-        if state.idle.len() < IDLE_MAX && !line.sender.is_closed() {
-            state.idle.push(Idle { line, since: Instant::now() });
+        let mut idle = self.idle.lock();
+        if idle.len() < IDLE_MAX && !line.sender.is_closed() {
+            idle.push(Idle { line, since: Instant::now() });
         }
     }
 
     /// Closes connections that were idle too long; the owner of the pool calls it every second or so.
     pub fn sweep(&self, now: Instant) {
-        self.state.lock().idle.retain(|idle| !idle.line.sender.is_closed() && now.duration_since(idle.since) < IDLE_LIMIT);
+        self.idle.lock().retain(|idle| !idle.line.sender.is_closed() && now.duration_since(idle.since) < IDLE_LIMIT);
     }
 
     async fn connect(&self) -> Result<Line, Error> {
         let start = Instant::now();
-        let patience = match self.state.lock().down_since {
-            Some(since) if since.elapsed() > CONNECT_PATIENCE => Duration::ZERO,
-            Some(_) | None => CONNECT_PATIENCE,
-        };
+        let patience = self.outage.patience(start);
         let mut pause = Duration::from_millis(20);
         loop {
             match self.connect_once().await {
                 Ok(line) => {
-                    if self.state.lock().down_since.take().is_some() {
-                        tracing::info!(url = %self.url, "PocketBase can be reached again");
-                    }
+                    self.outage.succeeded(&self.url);
                     return Ok(line);
                 }
                 Err(error) => {
-                    if self.state.lock().begin_outage(start) {
-                        tracing::warn!(url = %self.url, %error, "PocketBase cannot be reached");
-                    }
+                    self.outage.failed(Instant::now(), &self.url, &error);
                     if start.elapsed() + pause > patience {
                         return Err(Error::Unreachable(error));
                     }

@@ -38,7 +38,7 @@ pub(super) struct Worker {
 
 impl Worker {
     pub(super) fn new(app: Arc<App>, places: Arc<Places>) -> Self {
-        let pool = Pool::new(app.config.pocketbase_url.clone(), app.config.upstream_timeout.duration());
+        let pool = Pool::new(app.config.pocketbase_url.clone(), app.config.upstream_timeout.duration(), Arc::clone(&app.outage));
         let watch = Watch::new(&app.config);
         Self { app, places, pool: Arc::new(pool), watch: Arc::new(watch), tasks: TaskTracker::new() }
     }
