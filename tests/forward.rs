@@ -786,5 +786,6 @@ fn a_client_that_does_not_read_costs_little_memory() {
     until("all of them are answered", || upstream.requests().len() == lazy.len());
     std::thread::sleep(Duration::from_secs(1));
     let each = (sidecar.memory_kib() - before) / lazy.len() as u64;
-    assert!(each < 256, "{each} KiB for each of them");
+    // Two buffers of 64 KiB on each side, and what the allocator adds.
+    assert!(each < 400, "{each} KiB for each of them");
 }
