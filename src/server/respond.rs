@@ -42,7 +42,8 @@ impl Connection {
 pub(super) async fn respond(request: Request<Incoming>, connection: &Connection) -> Response<Outgoing> {
     let busy = Busy::begin(&connection.pulse);
     let origin = request.headers().get(hyper::header::ORIGIN).cloned();
-    let answered = caught(answer(request, connection)).await.unwrap_or_else(|panic| Err(Error::Panic(panic_text(&*panic).to_owned())));
+    let answered =
+        caught(pin!(answer(request, connection))).await.unwrap_or_else(|panic| Err(Error::Panic(panic_text(&*panic).to_owned())));
     answered
         .unwrap_or_else(|error| {
             let closes = error.ends_connection();
@@ -127,8 +128,7 @@ impl Body for Outgoing {
 }
 
 /// Runs a future to its end or to its panic.
-async fn caught<F: Future>(future: F) -> Result<F::Output, Box<dyn Any + Send>> {
-    let mut future = pin!(future);
+async fn caught<F: Future>(mut future: Pin<&mut F>) -> Result<F::Output, Box<dyn Any + Send>> {
     std::future::poll_fn(|cx| match std::panic::catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
         Ok(polled) => polled.map(Ok),
         Err(panic) => Poll::Ready(Err(panic)),
@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn a_panic_becomes_a_value() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-        let panic = runtime.block_on(caught(async { panic!("the cause") })).expect_err("a panic");
+        let panic = runtime.block_on(caught(pin!(async { panic!("the cause") }))).expect_err("a panic");
         assert_eq!(panic_text(&*panic), "the cause");
     }
 }

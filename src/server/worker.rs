@@ -102,8 +102,6 @@ async fn serve_connection(io: Watched, connection: Arc<Connection>, shutdown: Ca
     });
     let mut http = pin!(
         http1::Builder::new()
-            // PocketBase writes names this way; whoever greps for `Content-Type:` finds it.
-            .title_case_headers(true)
             .max_header_size(HEAD_MAX)
             .max_buf_size(BUFFER_MAX)
             // The watch does this, without a timer for each request.
@@ -111,6 +109,7 @@ async fn serve_connection(io: Watched, connection: Arc<Connection>, shutdown: Ca
             .serve_connection(TokioIo::new(io), service)
     );
     let ended = tokio::select! {
+        biased;
         ended = http.as_mut() => ended,
         () = shutdown.cancelled() => {
             http.as_mut().graceful_shutdown();

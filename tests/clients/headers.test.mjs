@@ -60,12 +60,13 @@ async function signIn(url) {
   return (await json(`${url}/api/collections/_superusers/auth-with-password`, { method: 'POST', body })).token;
 }
 
-// HTTP gives no meaning to the order of names, so they are sorted; lines of one name keep theirs.
+// HTTP gives no meaning to the order of names nor to their capitals; lines of one name keep their order.
 function lines({ status, reason, headers, trailers, body }) {
   const boundary = /boundary=(\w+)/.exec(headers.find(([name]) => name.toLowerCase() === 'content-type')?.[1])?.[1];
   const masked = (text) => (boundary ? text.replaceAll(boundary, '<boundary>') : text);
   const shown = headers
-    .map(([name, value]) => ({ name, value: name === 'Date' ? '<date>' : masked(value) }))
+    .map(([name, value]) => [name.toLowerCase(), value])
+    .map(([name, value]) => ({ name, value: name === 'date' ? '<date>' : masked(value) }))
     .sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
   return { status: `${status} ${reason}`, headers: shown, trailers, body: content(masked(body.toString('latin1'))) };
 }
