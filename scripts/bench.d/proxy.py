@@ -1,0 +1,198 @@
+"""`scripts/bench proxy`: what it costs to pass a request on, for the sidecar, nginx and HAProxy in one rotation."""
+
+import argparse
+import http.client
+import os
+import random
+import re
+import subprocess
+import time
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import rig
+
+HERE = Path(__file__).resolve().parent
+CONNECTIONS = 32
+SIZES = {  # name -> (path, bytes of the body)
+    "50B": ("/api/health", 50),
+    "100KB": ("/100kb.bin", 100_000),
+    "10MB": ("/10mb.bin", 10_000_000),
+}
+PROXIES = ["direct", "generatio", "nginx", "haproxy"]
+
+
+@dataclass
+class Run:
+    """One proxy under load for some seconds."""
+
+    rate: float  # requests a second
+    p50: float  # milliseconds
+    p99: float
+    cpu: float  # microseconds of the proxy's processes per request
+    resident: int  # bytes, at the end
+    peak: int  # bytes, during the run
+    errors: int
+
+
+def main(arguments):
+    options = parse(arguments)
+    rig.need("nginx", "haproxy", "wrk")
+    binary = rig.sidecar_binary()
+    with rig.Rig() as bench:
+        upstream = start_pocketbase(bench) if options.pocketbase else start_stand_in(bench)
+        targets = start_proxies(bench, binary, upstream.port)
+        before, (load, stolen) = time.monotonic(), rig.machine_load()
+        runs = rotate(targets, options)
+        stolen = (rig.machine_load()[1] - stolen) / os.sysconf("SC_CLK_TCK") / (time.monotonic() - before) / os.cpu_count()
+    report = "\n".join([
+        f"{CONNECTIONS} connections, {options.rotations} rotations of {options.seconds:g} s each, upstream {upstream.name}; "
+        f"{versions(binary, options)}; {os.cpu_count()} CPUs, kernel {os.uname().release}, {time.strftime('%Y-%m-%d')}; "
+        f"load average before {load:.2f}, CPU time stolen by other machines {stolen:.1%}.",
+        "", rig.table(HEAD, rows(runs, options.sizes))])
+    print(report)
+    if options.record:
+        record(report)
+
+
+def parse(arguments):
+    parser = argparse.ArgumentParser(prog="scripts/bench proxy", description=__doc__)
+    parser.add_argument("--rotations", type=int, default=5, help="turns each proxy gets (default 5)")
+    parser.add_argument("--seconds", type=float, default=5, help="length of one turn, after a second of warming up (default 5)")
+    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES), metavar="SIZE", help=f"of {', '.join(SIZES)} (default all)")
+    parser.add_argument("--pocketbase", action="store_true", help="a real PocketBase as the upstream, instead of an nginx with fixed answers")
+    parser.add_argument("--quick", action="store_true", help="one rotation of one second: does everything work? Its figures mean nothing")
+    parser.add_argument("--record", action="store_true", help="also replace the table in docs/bench.md")
+    options = parser.parse_args(arguments)
+    if options.quick:
+        options.rotations, options.seconds = 1, 1
+    return options
+
+
+def start_stand_in(bench):
+    public, port = bench.dir / "public", rig.free_port()
+    public.mkdir()
+    write_files(public)
+    return bench.start("stand-in", ["nginx", "-p", bench.dir, "-c", config(bench, "upstream.conf", port=port, public=public)], port)
+
+
+def start_pocketbase(bench):
+    process = bench.pocketbase()
+    write_files(bench.public)
+    return process
+
+
+def write_files(folder):
+    for path, size in SIZES.values():
+        if path.endswith(".bin"):
+            (folder / path[1:]).write_bytes(os.urandom(size))
+
+
+def start_proxies(bench, binary, upstream):
+    nginx, haproxy = rig.free_port(), rig.free_port()
+    return {
+        "direct": rig.Process("direct", None, upstream, None),
+        "generatio": bench.sidecar(binary, upstream),
+        "nginx": bench.start("nginx", ["nginx", "-p", bench.dir, "-c", config(bench, "nginx.conf", port=nginx, upstream=upstream)], nginx),
+        "haproxy": bench.start("haproxy", ["haproxy", "-db", "-f", config(bench, "haproxy.cfg", port=haproxy, upstream=upstream)], haproxy),
+    }
+
+
+def config(bench, name, **values):
+    """A copy of a configuration with its @places@ filled in."""
+    text = re.sub("@(dir|port|public|upstream)@", lambda place: str({"dir": bench.dir, **values}[place[1]]), (HERE / name).read_text())
+    (bench.dir / name).write_text(text)
+    return bench.dir / name
+
+
+def rotate(targets, options):
+    """{(size, proxy): [Run, one for each rotation]}. The smallest bodies come first, so that memory is not that of larger ones."""
+    runs = defaultdict(list)
+    for size in options.sizes:
+        for turn in range(options.rotations):
+            order = list(PROXIES)
+            random.Random(turn).shuffle(order)
+            for name in order:
+                runs[size, name].append(measure(targets[name], size, options))
+    return runs
+
+
+def measure(target, size, options):
+    path, length = SIZES[size]
+    check(target.port, path, length)
+    load(target.port, path, options.seconds / 5)
+    if target.popen is None:
+        requests, read, errors, p50, p99, duration = load(target.port, path, options.seconds)
+        return Run(requests / duration * 1e6, p50 / 1e3, p99 / 1e3, 0, 0, 0, errors)
+    target.forget_peak()
+    before = target.cpu_seconds()
+    requests, read, errors, p50, p99, duration = load(target.port, path, options.seconds)
+    cpu = target.cpu_seconds() - before
+    # Of large answers some are still on their way when time is up: bytes count them fairly.
+    served = read / length if length > 10_000 else requests
+    return Run(served / duration * 1e6, p50 / 1e3, p99 / 1e3, cpu / served * 1e6, *target.memory(), errors)
+
+
+def check(port, path, length):
+    """Refuses to measure anything but the right answer."""
+    client = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    client.request("GET", path)
+    answer = client.getresponse()
+    if answer.status != 200 or len(answer.read()) != length:
+        raise SystemExit(f"GET {path} at port {port} was not {length} bytes with status 200")
+
+
+def load(port, path, seconds):
+    """Requests, bytes, errors, p50, p99 and duration of one wrk run."""
+    argv = ["wrk", "-t2", f"-c{CONNECTIONS}", f"-d{max(1, round(seconds))}s", "--timeout", "10s", "--latency", "-s", HERE / "wrk.lua",
+            f"http://127.0.0.1:{port}{path}"]
+    out = subprocess.run(argv, check=True, text=True, stdout=subprocess.PIPE, timeout=seconds + 30).stdout
+    return [int(word) for word in re.search(r"^RESULT (.*)$", out, re.MULTILINE)[1].split()]
+
+
+HEAD = ["answer", "proxy", "requests/s", "p50 ms", "p99 ms", "CPU µs/request", "× nginx", "× HAProxy", "RSS MB", "peak MB", "errors"]
+
+
+def rows(runs, sizes):
+    for size in sizes:
+        for name in PROXIES:
+            mine = runs[size, name]
+            costs = ["-"] * 5
+            if name != "direct":
+                costs = [spread([run.cpu for run in mine]), ratio(mine, runs[size, "nginx"]), ratio(mine, runs[size, "haproxy"]),
+                         f"{median(run.resident for run in mine) / rig.MB:.1f}", f"{max(run.peak for run in mine) / rig.MB:.1f}"]
+            yield [size, name, spread([run.rate for run in mine]), spread([run.p50 for run in mine]), spread([run.p99 for run in mine]),
+                   *costs, sum(run.errors for run in mine)]
+
+
+def ratio(mine, theirs):
+    """CPU per request against another proxy's in the same rotation."""
+    return spread([a.cpu / b.cpu for a, b in zip(mine, theirs)])
+
+
+def spread(values):
+    """The median, and the lowest and highest."""
+    def show(value):
+        return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+    return f"{show(median(values))} ({show(min(values))}-{show(max(values))})"
+
+
+def versions(binary, options):
+    def version(name, *argv):
+        out = subprocess.run(argv, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT).stdout
+        return f"{name} {re.search(r'[0-9]+[.][0-9][^ ,]*', out)[0].strip()}"
+    known = [version("generatio", binary, "--version"), version("nginx", "nginx", "-v"), version("HAProxy", "haproxy", "-v")]
+    if options.pocketbase:
+        known.append(version("PocketBase", rig.pocketbase_binary(), "--version"))
+    return ", ".join(known)
+
+
+def record(report):
+    """Puts the report between the two marks in docs/bench.md."""
+    page = rig.ROOT / "docs/bench.md"
+    text, found = re.subn(r"(<!-- bench proxy -->\n).*?(<!-- end -->)", lambda mark: f"{mark[1]}{report}\n{mark[2]}", page.read_text(), flags=re.DOTALL)
+    if not found:
+        raise SystemExit(f"{page} has no <!-- bench proxy --> ... <!-- end --> to replace")
+    page.write_text(text)
