@@ -107,6 +107,12 @@ class Process:
                     continue
         return count
 
+    def connections_to(self, port):
+        """Established connections to a port of an IPv4 address."""
+        mine = {os.readlink(link.path) for pid in self.pids() for link in os.scandir(f"/proc/{pid}/fd")}
+        rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        return sum(row[2].endswith(f":{port:04X}") and row[3] == "01" and f"socket:[{row[9]}]" in mine for row in rows)
+
     def alive(self):
         """Whether the program itself still runs."""
         return self.popen.poll() is None
