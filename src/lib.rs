@@ -1,1 +1,22 @@
-//! Generatio, a sidecar for PocketBase.
+//! Generatio, a sidecar for PocketBase: a reverse proxy that passes everything through unread, and answers `/api/custom/*` itself.
+//!
+//! A request comes in at [`server`], which refuses what two HTTP parsers could read differently ([`wire`]) and asks whose it is: ours goes
+//! to [`api`], all others to [`forward`], which borrows a connection from [`pocketbase::pool`]. Whatever fails becomes an answer in
+//! [`error`]. Modules import downward only, in the order below; `tests/architecture.rs` holds them to it.
+
+pub mod commands;
+pub mod server;
+
+pub mod api;
+pub mod forward;
+
+pub mod error;
+
+pub mod app;
+
+pub mod pocketbase;
+
+pub mod reply;
+pub mod wire;
+
+pub mod config;

@@ -1,3 +1,13 @@
-//! The command line: which command, and what its outcome means to the shell.
+//! The command line.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+use generatio::commands::{self, Cli};
+
+fn main() -> ExitCode {
+    match Cli::try_parse() {
+        Ok(cli) => cli.run(),
+        Err(error) => commands::refuse(&error),
+    }
+}

@@ -1,0 +1,22 @@
+//! The parts that every request can reach.
+
+use crate::config::Config;
+use crate::pocketbase::health::Health;
+
+/// One running sidecar.
+pub struct App {
+    /// The settings it was started with.
+    pub config: Config,
+    /// Client connections held at once.
+    pub max_connections: usize,
+    /// Whether PocketBase answers.
+    pub health: Health,
+}
+
+impl App {
+    /// A sidecar that has not begun to listen.
+    pub fn new(config: Config, max_connections: usize) -> Self {
+        let health = Health::new(config.pocketbase_url.clone());
+        Self { config, max_connections, health }
+    }
+}

@@ -1,0 +1,200 @@
+//! Headers that end at a proxy, and headers that say whose request it is.
+
+use std::net::IpAddr;
+
+use hyper::header::{
+    CONNECTION, CONTENT_LENGTH, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
+};
+
+use crate::config::TrustedProxy;
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+/// Headers by which a client would overrule the request line.
+const OVERRULING: [&str; 3] = ["x-original-url", "x-rewrite-url", "x-http-method-override"];
+
+/// Where a request comes from: the peer of its connection, or whom a trusted proxy names.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// The client's address, never an IPv4 one in its IPv6 disguise.
+    pub address: IpAddr,
+    /// The same as the value of a header.
+    header: HeaderValue,
+    /// Whether the peer is a proxy whose headers about the client are believed.
+    through_trusted: bool,
+}
+
+impl Caller {
+    /// The peer of a connection.
+    pub fn direct(peer: IpAddr, trusted: &[TrustedProxy]) -> Self {
+        let address = peer.to_canonical();
+        Self { address, header: text(address), through_trusted: trusted.iter().any(|proxy| proxy.covers(address)) }
+    }
+
+    /// Whether the connection comes from a trusted proxy: then each request of it may name another client.
+    pub fn is_trusted_proxy(&self) -> bool {
+        self.through_trusted
+    }
+
+    /// The client that a trusted proxy names in this request.
+    pub fn named_by_proxy(&self, headers: &HeaderMap, trusted: &[TrustedProxy]) -> Self {
+        let address = callers_address(headers, self.address, trusted);
+        Self { address, header: text(address), through_trusted: self.through_trusted }
+    }
+}
+
+fn text(address: IpAddr) -> HeaderValue {
+    HeaderValue::from_str(&address.to_string()).expect("an address has only digits, letters, dots and colons")
+}
+
+/// The client's address by the `X-Forwarded-For` lines of a trusted proxy: from the right, the first one that is not itself a trusted
+/// proxy. An entry that is no address ends the search, since whatever stands left of it was written by nobody we trust.
+pub fn callers_address(headers: &HeaderMap, peer: IpAddr, trusted: &[TrustedProxy]) -> IpAddr {
+    let mut nearest = peer;
+    let lines: Vec<&HeaderValue> = headers.get_all(X_FORWARDED_FOR).iter().collect();
+    let entries = lines.iter().rev().flat_map(|line| line.to_str().unwrap_or("?").rsplit(','));
+    for entry in entries {
+        let Ok(address) = entry.trim().parse::<IpAddr>() else { break };
+        nearest = address.to_canonical();
+        if !trusted.iter().any(|proxy| proxy.covers(nearest)) {
+            break;
+        }
+    }
+    nearest
+}
+
+/// What PocketBase is to see: no header of this connection, and the client's address exactly once in each of its two headers.
+pub(super) fn prepare_request(headers: &mut HeaderMap, caller: &Caller) {
+    let accepts_trailers = headers.get_all(TE).iter().any(|value| names(value).any(|name| name.eq_ignore_ascii_case("trailers")));
+    end_connection(headers);
+    if accepts_trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    drop_claims(headers, caller.through_trusted);
+    headers.insert(X_REAL_IP, caller.header.clone());
+    headers.insert(X_FORWARDED_FOR, caller.header.clone());
+}
+
+/// What the client is to see: no header of our connection to PocketBase.
+pub(super) fn prepare_response(headers: &mut HeaderMap) {
+    end_connection(headers);
+}
+
+/// RFC 9110 7.6.1: removes what belongs to one connection, and what any `Connection` line names, save what a message cannot do without.
+fn end_connection(headers: &mut HeaderMap) {
+    let mut found = Vec::new();
+    let mut nominated = Vec::new();
+    for (name, value) in headers.iter() {
+        if name == CONNECTION {
+            found.push(CONNECTION);
+            nominated.extend(names(value).filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok()));
+        } else if is_hop_by_hop(name) {
+            found.push(name.clone());
+        }
+    }
+    for name in found {
+        headers.remove(name);
+    }
+    for name in nominated {
+        if !is_essential(&name) {
+            headers.remove(name);
+        }
+    }
+}
+
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    [TE, TRANSFER_ENCODING, UPGRADE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, KEEP_ALIVE, PROXY_CONNECTION, HTTP2_SETTINGS].contains(name)
+}
+
+/// What a client cannot have removed by naming it in `Connection`: framing, routing, and who the caller is.
+fn is_essential(name: &HeaderName) -> bool {
+    [HOST, CONTENT_LENGTH, TRAILER, hyper::header::AUTHORIZATION, hyper::header::CONTENT_TYPE, hyper::header::EXPECT].contains(name)
+}
+
+/// The names in one line of `Connection` or `TE`.
+fn names(value: &HeaderValue) -> impl Iterator<Item = &str> {
+    value
+        .to_str()
+        .unwrap_or_default()
+        .split(',')
+        .map(|name| name.split(';').next().unwrap_or_default().trim())
+        .filter(|name| !name.is_empty())
+}
+
+/// Removes what a client says about itself; a trusted proxy's word on protocol and host stays.
+fn drop_claims(headers: &mut HeaderMap, believed: bool) {
+    let claims: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| {
+            OVERRULING.contains(&name.as_str()) || !believed && (**name == FORWARDED || name.as_str().starts_with("x-forwarded-"))
+        })
+        .cloned()
+        .collect();
+    for name in claims {
+        headers.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+        lines.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn every_connection_line_counts_and_none_removes_what_is_essential() {
+        let mut headers =
+            map(&[("connection", "keep-alive, x-a, foo"), ("authorization", "a"), ("foo", "1"), ("bar", "2"), ("keep-alive", "9")]);
+        headers.append(CONNECTION, HeaderValue::from_static("Bar, Authorization, Host, content-length"));
+        headers.insert(HOST, HeaderValue::from_static("h"));
+        end_connection(&mut headers);
+        let mut left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["authorization", "host"]);
+    }
+
+    #[test]
+    fn the_client_is_the_last_address_that_no_trusted_proxy_holds() {
+        let trusted: Vec<TrustedProxy> = vec!["10.0.0.0/8".parse().expect("a CIDR")];
+        let peer = IpAddr::from([10, 0, 0, 1]);
+        for (lines, expected) in [
+            (vec![], "10.0.0.1"),
+            (vec!["198.51.100.7"], "198.51.100.7"),
+            (vec!["6.6.6.6, 198.51.100.7, 10.2.2.2"], "198.51.100.7"),
+            (vec!["6.6.6.6", "198.51.100.7 , 10.2.2.2"], "198.51.100.7"),
+            (vec!["6.6.6.6, unknown, 10.2.2.2"], "10.2.2.2"),
+            (vec!["::ffff:198.51.100.7"], "198.51.100.7"),
+            (vec!["10.1.1.1"], "10.1.1.1"),
+        ] {
+            let mut headers = HeaderMap::new();
+            for line in &lines {
+                headers.append(X_FORWARDED_FOR, HeaderValue::from_static(line));
+            }
+            assert_eq!(callers_address(&headers, peer, &trusted).to_string(), expected, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_stranger_says_about_itself_is_dropped() {
+        let caller = Caller::direct(IpAddr::from([192, 0, 2, 1]), &[]);
+        let mut headers = map(&[
+            ("forwarded", "for=6.6.6.6"),
+            ("x-forwarded-for", "6.6.6.6"),
+            ("x-forwarded-proto", "https"),
+            ("x-real-ip", "6.6.6.6"),
+            ("x-original-url", "/_/"),
+            ("connection", "x-real-ip, x-forwarded-for"),
+            ("te", "trailers, deflate;q=0.5"),
+        ]);
+        prepare_request(&mut headers, &caller);
+        let mut left: Vec<(&str, &[u8])> = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+        left.sort_unstable();
+        assert_eq!(left, [("te", &b"trailers"[..]), ("x-forwarded-for", b"192.0.2.1"), ("x-real-ip", b"192.0.2.1")]);
+    }
+}

@@ -1,0 +1,80 @@
+//! Passing a request to PocketBase, unread.
+
+mod headers;
+mod upload;
+
+use std::sync::Arc;
+
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{CONTENT_TYPE, EXPECT, HOST, HeaderValue, TRANSFER_ENCODING};
+use hyper::http::request::Parts;
+use hyper::{Method, Request, Response, Uri, Version};
+
+pub use headers::{Caller, callers_address};
+
+use crate::config::PocketBaseUrl;
+use crate::error::Error;
+use crate::pocketbase::pool::{Answer, Pool, RequestBody};
+use upload::Upload;
+pub use upload::Waiting;
+
+/// Passes one request to PocketBase and gives back its answer, whose body streams.
+///
+/// Left alone: the bytes of the target and of both bodies, the status, and all headers but those that belong to one connection or tell
+/// whose request it is. A body is only read as PocketBase takes it, and only sent as the client takes it. `waiting` is told while the
+/// client owes us a byte of the body.
+pub async fn forward(
+    request: Request<Incoming>,
+    caller: &Caller,
+    pool: &Arc<Pool>,
+    pocketbase: &PocketBaseUrl,
+    waiting: Waiting,
+) -> Result<Response<Answer>, Error> {
+    let (mut parts, body) = request.into_parts();
+    // From the parsed parts, never by joining strings: an upstream server is not in it and cannot get into it.
+    parts.uri = parts.uri.path_and_query().cloned().map(Uri::from).unwrap_or_default();
+    parts.version = Version::HTTP_11;
+    headers::prepare_request(&mut parts.headers, caller);
+    if !parts.headers.contains_key(HOST) {
+        parts.headers.insert(HOST, pocketbase.authority().clone());
+    }
+    let spare = can_be_repeated(&parts, &body).then(|| empty(parts.clone()));
+    let request = if body.is_end_stream() { empty(parts) } else { with_body(parts, body, waiting) };
+    let mut response = pool.send(request, spare).await?;
+    headers::prepare_response(response.headers_mut());
+    Ok(response)
+}
+
+/// Safe, and nothing of it is used up by a first attempt.
+fn can_be_repeated(parts: &Parts, body: &Incoming) -> bool {
+    matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS) && body.is_end_stream()
+}
+
+fn empty(parts: Parts) -> Request<RequestBody> {
+    Request::from_parts(parts, RequestBody::Empty)
+}
+
+fn with_body(mut parts: Parts, body: Incoming, waiting: Waiting) -> Request<RequestBody> {
+    // Framing survives: hyper keeps a length, and for the other kind it wants to be told.
+    if body.size_hint().exact().is_none() {
+        parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+    let expects = parts.headers.contains_key(EXPECT);
+    let upload = Upload::new(body, waiting);
+    if !expects {
+        return Request::from_parts(parts, upload.into_request_body());
+    }
+    let (upload, invitation) = upload.held_back();
+    let mut request = Request::from_parts(parts, upload.into_request_body());
+    hyper::ext::on_informational(&mut request, move |interim| {
+        if interim.status() == hyper::StatusCode::CONTINUE {
+            invitation.open();
+        }
+    });
+    request
+}
+
+/// Whether the answer is a stream of events, which lasts until one side ends it.
+pub fn is_event_stream<B>(response: &Response<B>) -> bool {
+    response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
+}

@@ -1,0 +1,88 @@
+//! The body of a request on its way to PocketBase.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use parking_lot::Mutex;
+
+use crate::pocketbase::pool::RequestBody;
+
+/// Told whether the client owes a byte of the body: called with `true` when it begins to, `false` when one came.
+pub type Waiting = Arc<dyn Fn(bool) + Send + Sync>;
+
+/// A body that is read only when PocketBase takes it, and, if the client asked first, not before PocketBase said yes.
+pub(super) struct Upload {
+    body: Incoming,
+    waiting: Waiting,
+    gate: Option<Arc<Gate>>,
+}
+
+/// Closed until PocketBase answers `100 Continue`.
+pub(super) struct Gate {
+    open: AtomicBool,
+    asleep: Mutex<Option<Waker>>,
+}
+
+impl Gate {
+    /// Lets the body through.
+    pub(super) fn open(&self) {
+        self.open.store(true, Ordering::Release);
+        if let Some(waker) = self.asleep.lock().take() {
+            waker.wake();
+        }
+    }
+
+    fn poll_open(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.open.load(Ordering::Acquire) {
+            return Poll::Ready(());
+        }
+        *self.asleep.lock() = Some(cx.waker().clone());
+        if self.open.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+impl Upload {
+    pub(super) fn new(body: Incoming, waiting: Waiting) -> Self {
+        Self { body, waiting, gate: None }
+    }
+
+    /// The same body behind a gate. hyper answers the client's expectation when the body is first read, so that the client hears
+    /// `100 Continue` exactly when PocketBase said it, and a refusal instead when PocketBase refuses.
+    pub(super) fn held_back(self) -> (Self, Arc<Gate>) {
+        let gate = Arc::new(Gate { open: AtomicBool::new(false), asleep: Mutex::new(None) });
+        (Self { gate: Some(Arc::clone(&gate)), ..self }, gate)
+    }
+
+    pub(super) fn into_request_body(self) -> RequestBody {
+        RequestBody::Stream(self.map_err(Into::into).boxed_unsync())
+    }
+}
+
+impl Body for Upload {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        if let Some(gate) = &self.gate
+            && gate.poll_open(cx).is_pending()
+        {
+            return Poll::Pending;
+        }
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        (self.waiting)(polled.is_pending());
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

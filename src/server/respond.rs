@@ -1,0 +1,153 @@
+//! One request: ours or PocketBase's?
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::header::{CONNECTION, HeaderValue};
+use hyper::{Request, Response};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+use super::watch::{Busy, Pulse};
+use crate::app::App;
+use crate::error::Error;
+use crate::forward::{self, Caller, Waiting};
+use crate::pocketbase::pool::{Answer, Pool};
+use crate::{api, reply, wire};
+
+/// What the requests of one connection share.
+pub(super) struct Connection {
+    app: Arc<App>,
+    pool: Arc<Pool>,
+    caller: Caller,
+    pulse: Arc<Pulse>,
+    waiting: Waiting,
+    shutdown: CancellationToken,
+}
+
+impl Connection {
+    pub(super) fn new(app: Arc<App>, pool: Arc<Pool>, caller: Caller, pulse: Arc<Pulse>, shutdown: CancellationToken) -> Self {
+        let owed = Arc::clone(&pulse);
+        let waiting: Waiting = Arc::new(move |waits| owed.body_owed(waits));
+        Self { app, pool, caller, pulse, waiting, shutdown }
+    }
+}
+
+/// Answers one request, whatever happens: a panic is a 500.
+pub(super) async fn respond(request: Request<Incoming>, connection: &Connection) -> Response<Outgoing> {
+    let busy = Busy::begin(&connection.pulse);
+    let origin = request.headers().get(hyper::header::ORIGIN).cloned();
+    let answered = caught(answer(request, connection)).await.unwrap_or_else(|panic| Err(Error::Panic(panic_text(&*panic).to_owned())));
+    answered
+        .unwrap_or_else(|error| {
+            let closes = error.ends_connection();
+            let mut reply = error.into_reply();
+            reply::allow_origin(&mut reply, origin.as_ref(), &connection.app.config.origins);
+            if closes {
+                reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            reply.map(Content::Ours)
+        })
+        .map(|content| Outgoing { content, busy })
+}
+
+async fn answer(request: Request<Incoming>, connection: &Connection) -> Result<Response<Content>, Error> {
+    wire::check(&request)?;
+    if let Some(segments) = wire::custom_path(request.uri().path()) {
+        return Ok(api::answer(&connection.app, request, &segments).await.map(Content::Ours));
+    }
+    if request.uri().path() == "*" {
+        return Ok(reply::empty().map(Content::Ours));
+    }
+    let named;
+    let caller = if connection.caller.is_trusted_proxy() {
+        named = connection.caller.named_by_proxy(request.headers(), &connection.app.config.trusted_proxies);
+        &named
+    } else {
+        &connection.caller
+    };
+    let waiting = Arc::clone(&connection.waiting);
+    let response = forward::forward(request, caller, &connection.pool, &connection.app.config.pocketbase_url, waiting).await?;
+    let until = forward::is_event_stream(&response).then(|| Box::pin(connection.shutdown.clone().cancelled_owned()));
+    Ok(response.map(|answer| Content::Theirs { answer, until }))
+}
+
+/// The body of an answer. The connection counts as busy for as long as it exists.
+pub(super) struct Outgoing {
+    content: Content,
+    busy: Busy,
+}
+
+enum Content {
+    /// Our own words.
+    Ours(Full<Bytes>),
+    /// PocketBase's, as they come; an event stream ends when we shut down, since nothing else would end it.
+    Theirs { answer: Answer, until: Option<Pin<Box<WaitForCancellationFutureOwned>>> },
+}
+
+impl Body for Outgoing {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let this = &mut *self;
+        match &mut this.content {
+            Content::Ours(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
+            Content::Theirs { answer, until } => {
+                if let Some(until) = until
+                    && until.as_mut().poll(cx).is_ready()
+                {
+                    return Poll::Ready(None);
+                }
+                let polled = Pin::new(answer).poll_frame(cx);
+                this.busy.pulse().upstream_silent(polled.is_pending());
+                polled
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Ours(body) => body.is_end_stream(),
+            Content::Theirs { answer, .. } => answer.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Ours(body) => body.size_hint(),
+            Content::Theirs { answer, .. } => answer.size_hint(),
+        }
+    }
+}
+
+/// Runs a future to its end or to its panic.
+async fn caught<F: Future>(future: F) -> Result<F::Output, Box<dyn Any + Send>> {
+    let mut future = pin!(future);
+    std::future::poll_fn(|cx| match std::panic::catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+        Ok(polled) => polled.map(Ok),
+        Err(panic) => Poll::Ready(Err(panic)),
+    })
+    .await
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_becomes_a_value() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let panic = runtime.block_on(caught(async { panic!("the cause") })).map(|()| ()).expect_err("a panic");
+        assert_eq!(panic_text(&*panic), "the cause");
+    }
+}

@@ -1,0 +1,295 @@
+//! Connections that wait too long are closed: one look a second at all of a worker's connections, and no timer per request.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::task::AbortHandle;
+
+use crate::config::Config;
+
+/// What a connection is doing.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Between requests; no byte of the next one has come.
+    Idle,
+    /// Part of a request's head has come.
+    Head,
+    /// A request is being answered.
+    Busy,
+}
+
+/// Seconds of a worker's clock. Zero in a field means "not waiting".
+type Second = u32;
+
+/// What the watch knows of one connection. All of it is written by the worker thread that also reads it.
+pub(super) struct Pulse {
+    clock: Arc<AtomicU32>,
+    phase: AtomicU8,
+    phase_since: AtomicU32,
+    /// Since when the client owes a byte of a body.
+    body_owed_since: AtomicU32,
+    /// Since when the client takes no byte of an answer.
+    write_blocked_since: AtomicU32,
+    /// Since when PocketBase owes a byte of an answer's body.
+    upstream_silent_since: AtomicU32,
+}
+
+impl Pulse {
+    fn new(clock: Arc<AtomicU32>) -> Self {
+        let now = clock.load(Ordering::Relaxed);
+        let zero = || AtomicU32::new(0);
+        Self {
+            clock,
+            phase: AtomicU8::new(Phase::Head as u8),
+            phase_since: AtomicU32::new(now),
+            body_owed_since: zero(),
+            write_blocked_since: zero(),
+            upstream_silent_since: zero(),
+        }
+    }
+
+    fn enter(&self, phase: Phase) {
+        self.phase.store(phase as u8, Ordering::Relaxed);
+        self.phase_since.store(self.clock.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    fn heard(&self) {
+        if self.phase.load(Ordering::Relaxed) == Phase::Idle as u8 {
+            self.enter(Phase::Head);
+        }
+    }
+
+    fn mark(&self, since: &AtomicU32, waiting: bool) {
+        if !waiting {
+            since.store(0, Ordering::Relaxed);
+        } else if since.load(Ordering::Relaxed) == 0 {
+            since.store(self.clock.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+    }
+
+    /// The client owes a byte of a body, or does not any more.
+    pub(super) fn body_owed(&self, waiting: bool) {
+        self.mark(&self.body_owed_since, waiting);
+    }
+
+    /// PocketBase owes a byte of an answer, or does not any more.
+    pub(super) fn upstream_silent(&self, waiting: bool) {
+        self.mark(&self.upstream_silent_since, waiting);
+    }
+
+    fn overdue(&self, limits: &Limits) -> Option<Overdue> {
+        let now = self.clock.load(Ordering::Relaxed);
+        let waited = |since: &AtomicU32, limit: Second| match since.load(Ordering::Relaxed) {
+            0 => false,
+            since => now.saturating_sub(since) > limit,
+        };
+        let phase = self.phase.load(Ordering::Relaxed);
+        if phase == Phase::Idle as u8 && waited(&self.phase_since, limits.idle) {
+            return Some(Overdue::Idle);
+        }
+        if phase == Phase::Head as u8 && waited(&self.phase_since, limits.head) {
+            return Some(Overdue::Head);
+        }
+        if waited(&self.write_blocked_since, limits.stall) {
+            return Some(Overdue::Reading);
+        }
+        if waited(&self.body_owed_since, limits.stall) {
+            return Some(Overdue::Body);
+        }
+        waited(&self.upstream_silent_since, limits.upstream).then_some(Overdue::Upstream)
+    }
+}
+
+/// Marks a connection as busy until it is dropped.
+pub(super) struct Busy(Arc<Pulse>);
+
+impl Busy {
+    pub(super) fn begin(pulse: &Arc<Pulse>) -> Self {
+        pulse.enter(Phase::Busy);
+        Self(Arc::clone(pulse))
+    }
+
+    pub(super) fn pulse(&self) -> &Pulse {
+        &self.0
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.body_owed(false);
+        self.0.upstream_silent(false);
+        self.0.enter(Phase::Idle);
+    }
+}
+
+/// What a connection waited for too long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Overdue {
+    Idle,
+    Head,
+    Body,
+    Reading,
+    Upstream,
+}
+
+/// In whole seconds.
+struct Limits {
+    idle: Second,
+    head: Second,
+    stall: Second,
+    upstream: Second,
+}
+
+/// How long an idle connection may stay while most places are taken.
+const IDLE_UNDER_PRESSURE: Second = 5;
+
+/// All connections of one worker.
+pub(super) struct Watch {
+    clock: Arc<AtomicU32>,
+    limits: Limits,
+    watched: Mutex<Vec<(Arc<Pulse>, AbortHandle)>>,
+}
+
+impl Watch {
+    pub(super) fn new(config: &Config) -> Self {
+        let seconds = |span: Duration| Second::try_from(span.as_secs()).unwrap_or(Second::MAX);
+        Self {
+            clock: Arc::new(AtomicU32::new(1)),
+            limits: Limits {
+                idle: seconds(config.keep_alive_timeout.duration()),
+                head: seconds(config.head_timeout.duration()),
+                stall: seconds(config.stall_timeout.duration()),
+                upstream: seconds(config.upstream_timeout.duration()),
+            },
+            watched: Mutex::new(Vec::new()),
+        }
+    }
+
+    pub(super) fn pulse(&self) -> Arc<Pulse> {
+        Arc::new(Pulse::new(Arc::clone(&self.clock)))
+    }
+
+    pub(super) fn add(&self, pulse: Arc<Pulse>, task: AbortHandle) {
+        self.watched.lock().push((pulse, task));
+    }
+
+    /// One second has passed: forgets connections that have ended and ends those that are overdue.
+    pub(super) fn tick(&self, under_pressure: bool) {
+        self.clock.fetch_add(1, Ordering::Relaxed);
+        let idle = if under_pressure { self.limits.idle.min(IDLE_UNDER_PRESSURE) } else { self.limits.idle };
+        let limits = Limits { idle, ..self.limits };
+        self.watched.lock().retain(|(pulse, task)| {
+            if task.is_finished() {
+                return false;
+            }
+            if let Some(overdue) = pulse.overdue(&limits) {
+                tracing::debug!(?overdue, "a connection waited too long and is closed");
+                task.abort();
+            }
+            true
+        });
+    }
+}
+
+/// A client's connection that keeps its pulse.
+pub(super) struct Watched {
+    stream: TcpStream,
+    pulse: Arc<Pulse>,
+}
+
+impl Watched {
+    pub(super) fn new(stream: TcpStream, pulse: Arc<Pulse>) -> Self {
+        Self { stream, pulse }
+    }
+
+    fn note<T>(&self, polled: Poll<T>) -> Poll<T> {
+        self.pulse.mark(&self.pulse.write_blocked_since, polled.is_pending());
+        polled
+    }
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        if polled.is_ready() {
+            self.pulse.heard();
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.note(polled)
+    }
+
+    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bytes);
+        self.note(polled)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits { idle: 300, head: 30, stall: 60, upstream: 360 };
+
+    fn at(second: Second) -> (Arc<AtomicU32>, Arc<Pulse>) {
+        let clock = Arc::new(AtomicU32::new(second));
+        (Arc::clone(&clock), Arc::new(Pulse::new(clock)))
+    }
+
+    #[test]
+    fn a_silent_connection_has_the_time_of_a_head_and_then_that_of_an_idle_one() {
+        let (clock, pulse) = at(1);
+        clock.store(31, Ordering::Relaxed);
+        assert_eq!(pulse.overdue(&LIMITS), None);
+        clock.store(32, Ordering::Relaxed);
+        assert_eq!(pulse.overdue(&LIMITS), Some(Overdue::Head));
+        drop(Busy::begin(&pulse));
+        clock.store(332, Ordering::Relaxed);
+        assert_eq!(pulse.overdue(&LIMITS), None);
+        clock.store(333, Ordering::Relaxed);
+        assert_eq!(pulse.overdue(&LIMITS), Some(Overdue::Idle));
+    }
+
+    #[test]
+    fn a_busy_connection_has_no_total_limit() {
+        let (clock, pulse) = at(1);
+        let busy = Busy::begin(&pulse);
+        clock.store(100_000, Ordering::Relaxed);
+        assert_eq!(pulse.overdue(&LIMITS), None);
+        busy.pulse().body_owed(true);
+        busy.pulse().upstream_silent(true);
+        clock.store(100_061, Ordering::Relaxed);
+        assert_eq!(pulse.overdue(&LIMITS), Some(Overdue::Body));
+        busy.pulse().body_owed(false);
+        assert_eq!(pulse.overdue(&LIMITS), None);
+        clock.store(100_361, Ordering::Relaxed);
+        assert_eq!(pulse.overdue(&LIMITS), Some(Overdue::Upstream));
+        drop(busy);
+        assert_eq!(pulse.overdue(&LIMITS), None);
+    }
+}

@@ -1,0 +1,187 @@
+//! The real sidecar as a process, a real PocketBase, a recording upstream, and raw sockets.
+#![expect(dead_code, reason = "each test binary uses its own part of the harness")]
+
+pub mod pocketbase;
+pub mod upstream;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// A generous bound for whatever a test waits for.
+pub const SOON: Duration = Duration::from_secs(20);
+
+/// A running `generatio serve`; killed when dropped.
+pub struct Sidecar {
+    pub address: SocketAddr,
+    child: Child,
+    log: Arc<Mutex<String>>,
+}
+
+impl Sidecar {
+    /// Starts one before `upstream`, with further flags.
+    pub fn start(upstream: SocketAddr, flags: &[&str]) -> Self {
+        let url = format!("http://{upstream}");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_generatio"))
+            .args(["serve", "--listen", "127.0.0.1:0", "--pocketbase-url", &url, "--log", "debug"])
+            .args(flags)
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the sidecar starts");
+        let mut lines = BufReader::new(child.stderr.take().expect("standard error is piped"));
+        let log = Arc::new(Mutex::new(String::new()));
+        let mut address = None;
+        while address.is_none() {
+            let mut line = String::new();
+            assert_ne!(lines.read_line(&mut line).expect("readable"), 0, "the sidecar ended: {}", log.lock().unwrap());
+            address = line.split("listening on http://").nth(1).and_then(|rest| rest.split_whitespace().next()?.parse().ok());
+            log.lock().unwrap().push_str(&line);
+        }
+        let sink = Arc::clone(&log);
+        std::thread::spawn(move || {
+            let mut line = String::new();
+            while lines.read_line(&mut line).is_ok_and(|read| read > 0) {
+                sink.lock().unwrap().push_str(&line);
+                line.clear();
+            }
+        });
+        Self { address: address.expect("an address was printed"), child, log }
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal by name.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.pid().to_string()]).status().expect("kill runs");
+        assert!(sent.success());
+    }
+
+    /// The exit status, waited for.
+    pub fn wait(&mut self) -> std::process::ExitStatus {
+        self.child.wait().expect("the sidecar can be waited for")
+    }
+
+    /// Open descriptors of the process.
+    pub fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("a process directory").count()
+    }
+
+    /// Resident memory in KiB.
+    pub fn memory_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("a process directory");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a VmRSS line");
+        line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number")
+    }
+
+    /// Connects, with a time-out on reads.
+    pub fn connect(&self) -> TcpStream {
+        connect(self.address)
+    }
+
+    /// Sends raw bytes on a new connection and reads the answers until the sidecar closes or falls silent.
+    pub fn raw(&self, bytes: &[u8]) -> String {
+        let mut stream = self.connect();
+        // A refusal may close the connection before the last byte is written.
+        let _ = stream.write_all(bytes);
+        read_answer(&mut stream)
+    }
+
+    /// One GET on a connection of its own.
+    pub fn get(&self, path: &str) -> String {
+        self.raw(format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").as_bytes())
+    }
+}
+
+impl Drop for Sidecar {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- log of the sidecar\n{}", self.log());
+        }
+    }
+}
+
+pub fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).expect("a listening server");
+    stream.set_read_timeout(Some(SOON)).unwrap();
+    stream.set_write_timeout(Some(SOON)).unwrap();
+    stream
+}
+
+/// Reads one answer: its head, and as much of a body as its framing says; all there is when the peer closes instead.
+pub fn read_answer(stream: &mut TcpStream) -> String {
+    String::from_utf8_lossy(&read_message(stream)).into_owned()
+}
+
+/// Reads one message, byte for byte as it was on the wire.
+pub fn read_message(stream: &mut TcpStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut byte = [0];
+    while !bytes.ends_with(b"\r\n\r\n") {
+        match stream.read(&mut byte) {
+            Ok(1) => bytes.push(byte[0]),
+            Ok(_) | Err(_) => return bytes,
+        }
+    }
+    let head = String::from_utf8_lossy(&bytes).to_lowercase();
+    if head.starts_with("http/1.1 100") {
+        bytes.extend(read_message(stream));
+    } else if let Some(length) = header(&head, "content-length") {
+        let mut body = vec![0; length.parse().expect("a number")];
+        let bodiless = head.starts_with("http/1.1 304") || head.starts_with("http/1.1 204");
+        if !bodiless && stream.read_exact(&mut body).is_ok() {
+            bytes.extend(body);
+        }
+    } else if head.contains("transfer-encoding: chunked") {
+        while !bytes.ends_with(b"\r\n0\r\n\r\n") && !ends_with_trailers(&bytes) {
+            match stream.read(&mut byte) {
+                Ok(1) => bytes.push(byte[0]),
+                Ok(_) | Err(_) => return bytes,
+            }
+        }
+    }
+    bytes
+}
+
+fn ends_with_trailers(bytes: &[u8]) -> bool {
+    bytes.ends_with(b"\r\n\r\n") && bytes.windows(5).rposition(|five| five == b"\r\n0\r\n").is_some_and(|at| !bytes[at + 5..].is_empty())
+}
+
+/// The value of a header in a message, by its lower-case name.
+pub fn header<'a>(message: &'a str, name: &str) -> Option<&'a str> {
+    let head = message.split("\r\n\r\n").next()?;
+    head.lines().skip(1).find_map(|line| line.split_once(':').filter(|(key, _)| key.eq_ignore_ascii_case(name))).map(|(_, value)| value.trim())
+}
+
+/// The status of an answer; 0 when there is none.
+pub fn status(answer: &str) -> u16 {
+    answer.split_whitespace().nth(1).and_then(|word| word.parse().ok()).unwrap_or(0)
+}
+
+/// What follows the head.
+pub fn body(answer: &str) -> &str {
+    answer.split_once("\r\n\r\n").map_or("", |(_, body)| body)
+}
+
+/// Waits for a condition.
+pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    until_within(SOON, what, &mut condition);
+}
+
+pub fn until_within(limit: Duration, what: &str, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < limit, "not within {limit:?}: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
