@@ -42,14 +42,15 @@ def main(arguments):
     rig.need("nginx", "haproxy", "wrk")
     binary = rig.sidecar_binary()
     with rig.Rig() as bench:
-        upstream = start_pocketbase(bench) if options.pocketbase else start_stand_in(bench)
-        targets = start_proxies(bench, binary, upstream.port)
+        upstreams = start_upstreams(bench, options)
+        fronts = {upstream: start_proxies(bench, binary, upstream.port) for upstream in set(upstreams.values())}
         before, (load, stolen) = time.monotonic(), rig.machine_load()
-        runs = rotate(targets, options)
+        runs = rotate({size: fronts[upstreams[size]] for size in options.sizes}, options)
         stolen = (rig.machine_load()[1] - stolen) / os.sysconf("SC_CLK_TCK") / (time.monotonic() - before) / os.cpu_count()
     report = "\n".join([
-        f"{CONNECTIONS} connections, {options.rotations} rotations of {options.seconds:g} s each, upstream {upstream.name}; "
-        f"{versions(binary, options)}; {os.cpu_count()} CPUs, kernel {os.uname().release}, {time.strftime('%Y-%m-%d')}; "
+        f"{CONNECTIONS} connections, {options.rotations} rotations of {options.seconds:g} s each, upstream: "
+        f"{'PocketBase' if options.pocketbase else 'fixed answers'}; {versions(binary, options)}; "
+        f"{os.cpu_count()} CPUs, kernel {os.uname().release}, {time.strftime('%Y-%m-%d')}; "
         f"load average before {load:.2f}, CPU time stolen by other machines {stolen:.1%}.",
         "", rig.table(HEAD, rows(runs, options.sizes))])
     print(report)
@@ -71,17 +72,18 @@ def parse(arguments):
     return options
 
 
-def start_stand_in(bench):
-    public, port = bench.dir / "public", rig.free_port()
+def start_upstreams(bench, options):
+    """Who answers requests of each size."""
+    if options.pocketbase:
+        pocketbase = bench.pocketbase()
+        write_files(bench.public)
+        return dict.fromkeys(options.sizes, pocketbase)
+    public = bench.dir / "public"
     public.mkdir()
     write_files(public)
-    return bench.start("stand-in", ["nginx", "-p", bench.dir, "-c", config(bench, "upstream.conf", port=port, public=public)], port)
-
-
-def start_pocketbase(bench):
-    process = bench.pocketbase()
-    write_files(bench.public)
-    return process
+    small = start_haproxy(bench, "small-answers")
+    large = start_nginx(bench, "large-answers", public=public)
+    return {size: small if size == "50B" else large for size in options.sizes}
 
 
 def write_files(folder):
@@ -91,20 +93,30 @@ def write_files(folder):
 
 
 def start_proxies(bench, binary, upstream):
-    nginx, haproxy = rig.free_port(), rig.free_port()
     return {
         "direct": rig.Process("direct", None, upstream, None),
-        "generatio": bench.sidecar(binary, upstream),
-        "nginx": bench.start("nginx", ["nginx", "-p", bench.dir, "-c", config(bench, "nginx.conf", port=nginx, upstream=upstream)], nginx),
-        "haproxy": bench.start("haproxy", ["haproxy", "-db", "-f", config(bench, "haproxy.cfg", port=haproxy, upstream=upstream)], haproxy),
+        "generatio": bench.sidecar(binary, upstream, f"generatio-{upstream}"),
+        "nginx": start_nginx(bench, "nginx", upstream=upstream),
+        "haproxy": start_haproxy(bench, "haproxy", upstream=upstream),
     }
 
 
-def config(bench, name, **values):
+def start_nginx(bench, name, **values):
+    port = rig.free_port()
+    return bench.start(f"{name}-{port}", ["nginx", "-p", bench.dir, "-c", config(bench, f"{name}.conf", port, values)], port)
+
+
+def start_haproxy(bench, name, **values):
+    port = rig.free_port()
+    return bench.start(f"{name}-{port}", ["haproxy", "-db", "-f", config(bench, f"{name}.cfg", port, values)], port)
+
+
+def config(bench, name, port, values):
     """A copy of a configuration with its @places@ filled in."""
-    text = re.sub("@(dir|port|public|upstream)@", lambda place: str({"dir": bench.dir, **values}[place[1]]), (HERE / name).read_text())
-    (bench.dir / name).write_text(text)
-    return bench.dir / name
+    known = {"dir": bench.dir, "name": f"{name}-{port}", "port": port, **values}
+    copy = bench.dir / f"{port}-{name}"
+    copy.write_text(re.sub("@([a-z]+)@", lambda place: str(known[place[1]]), (HERE / name).read_text()))
+    return copy
 
 
 def rotate(targets, options):
@@ -115,7 +127,7 @@ def rotate(targets, options):
             order = list(PROXIES)
             random.Random(turn).shuffle(order)
             for name in order:
-                runs[size, name].append(measure(targets[name], size, options))
+                runs[size, name].append(measure(targets[size][name], size, options))
     return runs
 
 
