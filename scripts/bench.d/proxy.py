@@ -63,7 +63,7 @@ def parse(arguments):
     parser.add_argument("--rotations", type=int, default=5, help="turns each proxy gets (default 5)")
     parser.add_argument("--seconds", type=float, default=5, help="length of one turn, after a second of warming up (default 5)")
     parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES), metavar="SIZE", help=f"of {', '.join(SIZES)} (default all)")
-    parser.add_argument("--pocketbase", action="store_true", help="a real PocketBase as the upstream, instead of an nginx with fixed answers")
+    parser.add_argument("--pocketbase", action="store_true", help="a real PocketBase as the upstream, instead of fixed answers")
     parser.add_argument("--quick", action="store_true", help="one rotation of one second: does everything work? Its figures mean nothing")
     parser.add_argument("--record", action="store_true", help="also replace the table in docs/bench.md")
     options = parser.parse_args(arguments)

@@ -14,14 +14,15 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = {"h2load": "nghttp2-client"}  # where the package has another name than the tool
 SUPERUSER = ("bench@example.com", "bench-only-password")
 MB = 1_000_000
 
 
 def need(*tools):
-    """Installs missing tools, whose Debian packages have the same names, if it may; otherwise says what is missing and exits 69."""
+    """Installs the Debian packages of missing tools if it may; otherwise says what is missing and exits 69."""
     os.environ["PATH"] += os.pathsep + "/usr/sbin"
-    missing = [tool for tool in tools if not shutil.which(tool)]
+    missing = [PACKAGES.get(tool, tool) for tool in tools if not shutil.which(tool)]
     if not missing:
         return
     if os.geteuid() != 0 or not shutil.which("apt-get"):
