@@ -53,10 +53,26 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def machine_load():
-    """The one-minute load average, and the clock ticks stolen by other machines since boot."""
-    stolen = int(Path("/proc/stat").read_text().split("\n", 1)[0].split()[8])
-    return os.getloadavg()[0], stolen
+def busy_seconds():
+    """CPU time that the whole machine has spent since boot, other machines' share of its CPUs included."""
+    user, nice, system, _idle, _wait, irq, softirq, stolen = map(int, Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9])
+    return (user + nice + system + irq + softirq + stolen) / os.sysconf("SC_CLK_TCK")
+
+
+class Nobody:
+    """No proxy at all: the port of the upstream itself."""
+
+    def __init__(self, port):
+        self.port = port
+
+    def cpu_seconds(self):
+        return 0
+
+    def memory(self):
+        return 0, 0
+
+    def forget_peak(self):
+        """There is nothing to forget."""
 
 
 class Process:
@@ -156,6 +172,11 @@ class Rig:
                 raise SystemExit(f"{name} did not start:\n{log.read_text(errors='replace')[-2000:]}")
             time.sleep(0.05)
         return process
+
+    def cpu_seconds(self):
+        """Of everything that runs here, and of the programs that this script itself has run and waited for."""
+        mine = os.times()
+        return mine.user + mine.system + mine.children_user + mine.children_system + sum(process.cpu_seconds() for process in self.started)
 
     def sidecar(self, binary, upstream, name="generatio"):
         """The sidecar in front of 127.0.0.1:upstream, as `generatio serve` runs it by default."""
