@@ -13,7 +13,7 @@ const LAYERS: &[&[&str]] = &[
     &["jobs"],
     &["sessions", "pocketbase", "fal"],
     &["vault", "reply", "wire"],
-    &["money", "id", "config"],
+    &["money", "id", "config", "simulator"],
 ];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {

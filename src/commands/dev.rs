@@ -12,14 +12,16 @@ use clap::Args;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::Failure;
 use super::serve::{Listener, until_signal};
+use super::{Failure, fal_sim};
 use crate::config::{Config, PocketBaseUrl};
 use crate::pocketbase::health;
+use crate::simulator::{Clock, Options, Simulator};
 
-/// Run PocketBase and the sidecar on this machine.
+/// Run PocketBase, the FAL simulator and the sidecar on this machine.
 #[derive(Args, Debug)]
 pub struct Dev {
     /// The PocketBase binary; scripts/dev finds or fetches one
@@ -29,6 +31,10 @@ pub struct Dev {
     /// Where data, credentials and PocketBase's log are kept
     #[arg(long, env = "GENERATIO_DATA", default_value = ".generatio/dev", value_name = "FOLDER")]
     pub data: PathBuf,
+
+    /// Where the FAL simulator listens; only this machine can reach it
+    #[arg(long, env = "GENERATIO_FAL_SIM_LISTEN", default_value = "127.0.0.1:8788", value_name = "ADDRESS:PORT")]
+    pub fal_sim_listen: SocketAddr,
 
     /// The settings of the sidecar. PocketBase is started at --pocketbase-url.
     #[command(flatten)]
@@ -40,7 +46,7 @@ const START_WITHIN: Duration = Duration::from_secs(30);
 /// PocketBase gives its own requests one second.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
 
-/// Starts PocketBase and the sidecar, says where, and stops both on SIGINT or SIGTERM.
+/// Starts all of them, says where, and stops them on SIGINT or SIGTERM.
 pub fn run(dev: Dev) -> ExitCode {
     super::run(&dev.config.log.clone(), serve(dev))
 }
@@ -50,14 +56,16 @@ async fn serve(dev: Dev) -> Result<(), Failure> {
     let url = dev.config.pocketbase_url.clone();
     let home = Home::at(&dev.data)?;
     port_is_free(&url)?;
+    let simulator = fal_sim::bound(dev.fal_sim_listen, false)?;
     let listener = Listener::bind(dev.config)?;
     let credentials = home.credentials(&dev.pocketbase_bin).await?;
     let mut pocketbase = home.start(&dev.pocketbase_bin, &url)?;
     let served = tokio::select! {
         ready = ready(&url) => match ready {
             Ok(()) => {
-                announce(listener.address()?, &url, &credentials, &home)?;
-                serve_beside(&mut pocketbase, listener, shutdown, &home).await
+                announce(listener.address()?, &url, &credentials, &home, simulator.local_addr()?)?;
+                let everything = serve_beside(&mut pocketbase, listener, shutdown.clone(), &home);
+                tokio::join!(simulate(simulator, shutdown.clone()), stopping_all(everything, &shutdown)).1
             }
             Err(failure) => Err(failure),
         },
@@ -68,12 +76,22 @@ async fn serve(dev: Dev) -> Result<(), Failure> {
     served
 }
 
-async fn serve_beside(
-    pocketbase: &mut Child,
-    listener: Listener,
-    shutdown: tokio_util::sync::CancellationToken,
-    home: &Home,
-) -> Result<(), Failure> {
+/// Pictures are made on the simulator's own threads; what is left is as light as the rest of this one.
+async fn simulate(listener: tokio::net::TcpListener, shutdown: CancellationToken) {
+    match Simulator::new(Options::default(), Clock::ticking()) {
+        Ok(simulator) => simulator.serve(listener, None, shutdown.cancelled()).await,
+        Err(error) => tracing::error!(%error, "there is no FAL simulator"),
+    }
+}
+
+/// Whatever ends first ends the rest.
+async fn stopping_all<T>(running: impl Future<Output = T>, shutdown: &CancellationToken) -> T {
+    let ended = running.await;
+    shutdown.cancel();
+    ended
+}
+
+async fn serve_beside(pocketbase: &mut Child, listener: Listener, shutdown: CancellationToken, home: &Home) -> Result<(), Failure> {
     tokio::select! {
         served = listener.serve(shutdown) => served,
         status = pocketbase.wait() => Err(home.stopped(status)),
@@ -98,7 +116,13 @@ fn port_is_free(url: &PocketBaseUrl) -> Result<(), Failure> {
     }
 }
 
-fn announce(listening: SocketAddr, pocketbase: &PocketBaseUrl, credentials: &Credentials, home: &Home) -> io::Result<()> {
+fn announce(
+    listening: SocketAddr,
+    pocketbase: &PocketBaseUrl,
+    credentials: &Credentials,
+    home: &Home,
+    simulator: SocketAddr,
+) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "Generatio is running. Ctrl-C stops all of it; the next start goes on with the same data.\n")?;
     writeln!(out, "  your origin   http://{listening}")?;
@@ -107,6 +131,8 @@ fn announce(listening: SocketAddr, pocketbase: &PocketBaseUrl, credentials: &Cre
     writeln!(out, "  password      {}", credentials.password)?;
     writeln!(out, "  PocketBase    {pocketbase} (what the sidecar stands in front of)")?;
     writeln!(out, "  data          {}", home.0.display())?;
+    writeln!(out, "  FAL simulator http://{simulator}\n")?;
+    writeln!(out, "{}", fal_sim::about_keys())?;
     out.flush()
 }
 

@@ -98,7 +98,7 @@ async fn simulate(args: FalSim) -> Result<(), Failure> {
 }
 
 /// A test double does what it is told, by anybody: it stays on this machine unless that is meant.
-fn bound(address: SocketAddr, allow_remote: bool) -> Result<TcpListener, Failure> {
+pub(super) fn bound(address: SocketAddr, allow_remote: bool) -> Result<TcpListener, Failure> {
     if !address.ip().is_loopback() && !allow_remote {
         return Err(Failure::Setting(format!("{address} can be reached from other machines: say --allow-remote if that is meant")));
     }
@@ -122,10 +122,15 @@ fn announce(plain: &TcpListener, secure: Option<&TcpListener>) -> std::io::Resul
     if let Some(secure) = secure {
         println!("FAL simulator listening on https://{}", secure.local_addr()?);
     }
-    println!("Any key of the form id:secret has its own account. These ids mean something:");
-    for key in SPECIAL_KEYS {
-        println!("  {:<9} {}", format!("{}:…", key.id), key.seen);
-    }
-    println!("Faults: write [[sim:name]] into a prompt or a key's secret; GET /_sim/knobs lists them.");
+    print!("{}", about_keys());
     Ok(())
+}
+
+/// What a person needs to know to use it.
+pub(super) fn about_keys() -> String {
+    let ids: String = SPECIAL_KEYS.iter().map(|key| format!("  {:<9} {}\n", format!("{}:…", key.id), key.seen)).collect();
+    format!(
+        "Any key of the form id:secret has its own account. These ids mean something:\n{ids}\
+         Faults: write [[sim:name]] into a prompt or a key's secret; GET /_sim/knobs lists them.\n"
+    )
 }

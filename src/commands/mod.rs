@@ -1,6 +1,7 @@
 //! What the program can be asked to do.
 
 pub mod dev;
+pub mod fal_sim;
 pub mod healthcheck;
 pub mod serve;
 
@@ -28,8 +29,10 @@ const AFTER_HELP: &str = "Exit status: 0 done, 1 failed, 64 a setting is wrong (
 pub enum Command {
     /// Run the sidecar in front of PocketBase
     Serve(Box<serve::Serve>),
-    /// Run PocketBase and the sidecar on this machine, with data in one folder; for development
+    /// Run PocketBase, a FAL simulator and the sidecar on this machine, with data in one folder; for development
     Dev(Box<dev::Dev>),
+    /// Run the FAL simulator alone: FAL without an account, a network or a cost
+    FalSim(fal_sim::FalSim),
     /// Exit 0 if a sidecar answers, 1 if not; for containers and monitors
     Healthcheck(healthcheck::Healthcheck),
 }
@@ -40,6 +43,7 @@ impl Cli {
         match self.command {
             Command::Serve(serve) => serve::run(*serve),
             Command::Dev(dev) => dev::run(*dev),
+            Command::FalSim(simulator) => fal_sim::run(simulator),
             Command::Healthcheck(healthcheck) => healthcheck::run(&healthcheck),
         }
     }
