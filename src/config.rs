@@ -62,6 +62,13 @@ pub struct Config {
     pub log: Log,
 }
 
+/// Takes a variable that is set to nothing for one that is not set: compose files pass `${VARIABLE:-}`.
+pub fn without_empty_variables(command: clap::Command) -> clap::Command {
+    #[expect(clippy::disallowed_methods, reason = "this is where settings are read")]
+    let is_empty = |arg: &clap::Arg| arg.get_env().is_some_and(|name| std::env::var_os(name).is_some_and(|value| value.is_empty()));
+    command.mut_args(|arg| if is_empty(&arg) { arg.env(None) } else { arg }).mut_subcommands(without_empty_variables)
+}
+
 /// What is logged, and how.
 #[derive(Args, Clone, Debug)]
 pub struct Log {

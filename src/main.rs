@@ -2,11 +2,10 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use generatio::commands::{self, Cli};
 
 fn main() -> ExitCode {
-    match Cli::try_parse() {
+    match Cli::from_environment() {
         Ok(cli) => cli.run(),
         Err(error) => commands::refuse(&error),
     }

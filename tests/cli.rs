@@ -105,3 +105,16 @@ fn logs_can_be_read_by_machines() {
     assert_eq!(json["level"], "INFO");
     assert!(json["message"].as_str().is_some_and(|message| message.starts_with("listening on http://")));
 }
+
+#[test]
+fn a_variable_that_is_set_to_nothing_counts_as_not_set() {
+    let empty = [("GENERATIO_TRUSTED_PROXIES", ""), ("GENERATIO_MAX_CONNECTIONS", ""), ("GENERATIO_LOG", "")];
+    let sidecar = Sidecar::start(Upstream::ok().address, &[]);
+    let address = sidecar.address.to_string();
+    let healthy = generatio(&["healthcheck", "--listen", &address], &empty);
+    assert_eq!(healthy.status.code(), Some(0));
+    // The port is taken: it got as far as that.
+    let second = generatio(&["serve", "--listen", &address], &empty);
+    assert_eq!(second.status.code(), Some(1), "{}", text(&second.stderr));
+    assert_eq!(generatio(&["serve", "--trusted-proxies="], &[]).status.code(), Some(64), "an empty flag is still a mistake");
+}

@@ -7,10 +7,10 @@ pub mod serve;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
-use crate::config::{Log, LogFormat};
+use crate::config::{self, Log, LogFormat};
 
 /// A sidecar for PocketBase: one origin for PocketBase and /api/custom/*
 #[derive(Parser, Debug)]
@@ -38,6 +38,15 @@ pub enum Command {
 }
 
 impl Cli {
+    /// What the command line and the environment ask for.
+    ///
+    /// # Errors
+    /// When they make no sense, or ask for help; [`refuse`] says so.
+    pub fn from_environment() -> Result<Self, clap::Error> {
+        let matches = config::without_empty_variables(Self::command()).try_get_matches()?;
+        Self::from_arg_matches(&matches)
+    }
+
     /// Does it.
     pub fn run(self) -> ExitCode {
         match self.command {
