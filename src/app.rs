@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::config::Config;
 use crate::pocketbase::health::Health;
-use crate::pocketbase::pool::Outage;
+use crate::pocketbase::outage::Outage;
 
 /// One running sidecar.
 pub struct App {

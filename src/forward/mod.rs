@@ -14,7 +14,8 @@ pub use headers::{Caller, callers_address};
 
 use crate::config::PocketBaseUrl;
 use crate::error::Error;
-use crate::pocketbase::pool::{Answer, Pool, RequestBody};
+use crate::pocketbase::body::RequestBody;
+use crate::pocketbase::pool::{Answer, Pool};
 use upload::Upload;
 pub use upload::Waiting;
 

@@ -12,7 +12,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use parking_lot::Mutex;
 use tokio::time::{Sleep, sleep};
 
-use crate::pocketbase::pool::RequestBody;
+use crate::pocketbase::body::RequestBody;
 
 /// Told whether the client owes a byte of the body: called with `true` when it begins to, `false` when one came.
 pub type Waiting = Arc<dyn Fn(bool) + Send + Sync>;

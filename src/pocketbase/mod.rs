@@ -1,4 +1,6 @@
 //! PocketBase, as a server that we call.
 
+pub mod body;
 pub mod health;
+pub mod outage;
 pub mod pool;

@@ -4,12 +4,11 @@ use std::io;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::{Request, Response};
@@ -19,14 +18,14 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
+use super::body::{Progress, RequestBody};
+use super::outage::Outage;
 use crate::config::PocketBaseUrl;
 
 /// PocketBase closes idle connections at 5 minutes; ours go long before, so that the two never race.
 const IDLE_LIMIT: Duration = Duration::from_secs(60);
 /// Idle connections kept; a burst's surplus is closed.
 const IDLE_MAX: usize = 128;
-/// PocketBase restarts itself in one to three seconds (hooks changed, backup restored): wait that long before giving up.
-const CONNECT_PATIENCE: Duration = Duration::from_millis(2500);
 /// One attempt. A host that drops packets must not use up more than the patience.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(1000);
 
@@ -53,70 +52,6 @@ pub enum Error {
     ClientBody(#[source] hyper::Error),
 }
 
-/// The body of a request to PocketBase.
-pub enum RequestBody {
-    /// None at all.
-    Empty,
-    /// Whatever arrives, as it arrives.
-    Stream(Stream),
-}
-
-/// A body whose progress can be seen from outside.
-pub struct Stream {
-    body: UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>,
-    progress: Arc<Progress>,
-}
-
-/// How far a body has been taken.
-#[derive(Default)]
-struct Progress {
-    frames: AtomicU64,
-    finished: AtomicBool,
-}
-
-impl RequestBody {
-    /// A body that is read only as PocketBase takes it.
-    pub fn stream(body: UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self::Stream(Stream { body, progress: Arc::default() })
-    }
-
-    fn progress(&self) -> Option<Arc<Progress>> {
-        match self {
-            Self::Empty => None,
-            Self::Stream(stream) => Some(Arc::clone(&stream.progress)),
-        }
-    }
-}
-
-impl Body for RequestBody {
-    type Data = Bytes;
-    type Error = Box<dyn std::error::Error + Send + Sync>;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let Self::Stream(Stream { body, progress }) = &mut *self else { return Poll::Ready(None) };
-        let polled = Pin::new(&mut *body).poll_frame(cx);
-        if polled.is_ready() {
-            progress.frames.fetch_add(1, Ordering::Relaxed);
-            progress.finished.store(matches!(polled, Poll::Ready(None)) || body.is_end_stream(), Ordering::Relaxed);
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Empty => true,
-            Self::Stream(stream) => stream.body.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Empty => SizeHint::with_exact(0),
-            Self::Stream(stream) => stream.body.size_hint(),
-        }
-    }
-}
-
 /// Connections of one worker thread to PocketBase.
 pub struct Pool {
     url: PocketBaseUrl,
@@ -124,45 +59,6 @@ pub struct Pool {
     outage: Arc<Outage>,
     /// Most recently used last.
     idle: Mutex<Vec<Idle>>,
-}
-
-/// Whether PocketBase can be reached, as all workers know it.
-#[derive(Default)]
-pub struct Outage {
-    failures: Mutex<Option<Failures>>,
-}
-
-#[derive(Clone, Copy)]
-struct Failures {
-    first: Instant,
-    last: Instant,
-}
-
-impl Outage {
-    fn failed(&self, now: Instant, url: &PocketBaseUrl, error: &io::Error) {
-        let mut failures = self.failures.lock();
-        if failures.is_none() {
-            tracing::warn!(%url, %error, "PocketBase cannot be reached");
-        }
-        *failures = Some(Failures { first: Self::recent(*failures, now).map_or(now, |failures| failures.first), last: now });
-    }
-
-    fn succeeded(&self, url: &PocketBaseUrl) {
-        if self.failures.lock().take().is_some() {
-            tracing::info!(%url, "PocketBase can be reached again");
-        }
-    }
-
-    /// For how long a refused connection is worth another attempt: all who ask during one outage share the patience of the first.
-    fn patience(&self, now: Instant) -> Duration {
-        let failures = Self::recent(*self.failures.lock(), now);
-        failures.map_or(CONNECT_PATIENCE, |failures| CONNECT_PATIENCE.saturating_sub(now - failures.first))
-    }
-
-    /// What failed long ago, with nobody asking since, says nothing about now.
-    fn recent(failures: Option<Failures>, now: Instant) -> Option<Failures> {
-        failures.filter(|failures| now.duration_since(failures.last) < CONNECT_PATIENCE)
-    }
 }
 
 struct Idle {
@@ -173,8 +69,16 @@ struct Idle {
 /// A connection lent to one request.
 struct Line {
     sender: SendRequest<RequestBody>,
+    ear: Arc<Ear>,
+}
+
+/// What a connection and whoever uses it tell each other.
+#[derive(Default)]
+struct Ear {
     /// Whether a byte of the current answer has arrived.
-    heard: Arc<AtomicBool>,
+    heard: AtomicBool,
+    /// Whether nobody wants the rest of it.
+    abandoned: AtomicBool,
 }
 
 /// What came of handing a request to a connection.
@@ -205,7 +109,7 @@ impl Pool {
         spare: Option<Request<RequestBody>>,
     ) -> Result<Response<Answer>, Error> {
         let upload = request.body().progress();
-        let frames = || upload.as_ref().map_or(0, |upload| upload.frames.load(Ordering::Relaxed));
+        let frames = || upload.as_ref().map_or(0, |upload| upload.frames());
         let mut exchange = pin!(self.send_patiently(request, spare));
         let (response, line) = loop {
             let before = frames();
@@ -290,8 +194,8 @@ impl Pool {
 
     async fn connect_once(&self) -> io::Result<Line> {
         let stream = dial(&self.url).await?;
-        let heard = Arc::new(AtomicBool::new(false));
-        let io = TokioIo::new(Hearing { stream, heard: Arc::clone(&heard) });
+        let ear = Arc::<Ear>::default();
+        let io = TokioIo::new(Hearing { stream, ear: Arc::clone(&ear) });
         let (sender, connection) = http1::Builder::new().max_buf_size(BUFFER_MAX).handshake(io).await.map_err(io::Error::other)?;
         // It ends when the pool or the answer lets go of the sender, or when PocketBase closes. Its error reaches the request it serves.
         tokio::spawn(async move {
@@ -299,7 +203,7 @@ impl Pool {
                 tracing::debug!(%error, "a connection to PocketBase ended");
             }
         });
-        Ok(Line { sender, heard })
+        Ok(Line { sender, ear })
     }
 }
 
@@ -316,12 +220,12 @@ pub(super) async fn dial(url: &PocketBaseUrl) -> io::Result<TcpStream> {
 
 impl Line {
     async fn send(mut self, request: Request<RequestBody>) -> Attempt {
-        self.heard.store(false, Ordering::Relaxed);
+        self.ear.heard.store(false, Ordering::Relaxed);
         match self.sender.try_send_request(request).await {
             Ok(response) => Attempt::Answered(response, self),
             Err(mut error) => match error.take_message() {
                 Some(request) => Attempt::Unsent(request),
-                None => Attempt::Failed { error: error.into_error(), heard: self.heard.load(Ordering::Relaxed) },
+                None => Attempt::Failed { error: error.into_error(), heard: self.ear.heard.load(Ordering::Relaxed) },
             },
         }
     }
@@ -366,7 +270,7 @@ impl Lent {
     }
 
     fn is_uploaded(&self) -> bool {
-        self.upload.as_ref().is_none_or(|upload| upload.finished.load(Ordering::Relaxed))
+        self.upload.as_ref().is_none_or(|upload| upload.is_finished())
     }
 }
 
@@ -387,6 +291,14 @@ impl Answer {
     fn give_back(&mut self) {
         if let Some(lent) = self.lent.take() {
             lent.give_back();
+        }
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if let Some(lent) = &self.lent {
+            lent.line.ear.abandoned.store(true, Ordering::Relaxed);
         }
     }
 }
@@ -420,7 +332,19 @@ impl Body for Answer {
 /// A connection that remembers whether a byte has arrived.
 struct Hearing {
     stream: TcpStream,
-    heard: Arc<AtomicBool>,
+    ear: Arc<Ear>,
+}
+
+impl Drop for Hearing {
+    /// An abandoned answer is cut off rather than let run out: PocketBase would go on offering what its socket holds, and hear that nobody
+    /// takes it only after a minute of ever rarer attempts.
+    fn drop(&mut self) {
+        if self.ear.abandoned.load(Ordering::Relaxed)
+            && let Err(error) = self.stream.set_zero_linger()
+        {
+            tracing::debug!(%error, "a connection to PocketBase could not be cut off");
+        }
+    }
 }
 
 impl AsyncRead for Hearing {
@@ -428,7 +352,7 @@ impl AsyncRead for Hearing {
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
         if buffer.filled().len() > before {
-            self.heard.store(true, Ordering::Relaxed);
+            self.ear.heard.store(true, Ordering::Relaxed);
         }
         polled
     }
