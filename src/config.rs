@@ -133,6 +133,11 @@ impl PocketBaseUrl {
         self.port
     }
 
+    /// Host and port as a server wants to be told where to listen.
+    pub fn socket(&self) -> String {
+        if self.host.contains(':') { format!("[{}]:{}", self.host, self.port) } else { format!("{}:{}", self.host, self.port) }
+    }
+
     /// The value of a `Host` header for requests that are our own.
     pub fn authority(&self) -> &HeaderValue {
         &self.authority

@@ -112,7 +112,9 @@ impl Error {
 
 fn refused(refusal: Refusal) -> StatusCode {
     match refusal {
-        Refusal::Host | Refusal::Target | Refusal::Escape | Refusal::Body | Refusal::Alias => StatusCode::BAD_REQUEST,
+        Refusal::Host | Refusal::Target | Refusal::Escape | Refusal::HalfEscaped | Refusal::Body | Refusal::Alias => {
+            StatusCode::BAD_REQUEST
+        }
         Refusal::Method => StatusCode::METHOD_NOT_ALLOWED,
         Refusal::TransferCoding => StatusCode::NOT_IMPLEMENTED,
         Refusal::Expectation => StatusCode::EXPECTATION_FAILED,

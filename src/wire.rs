@@ -17,6 +17,9 @@ pub enum Refusal {
     /// A `%` in the path that two hexadecimal digits do not follow.
     #[error("the path holds an invalid percent escape")]
     Escape,
+    /// Escapes beside bytes that a path must not hold raw: Go decodes such a path whole and escapes it anew, `%2f` as `/`.
+    #[error("the path holds percent escapes and characters that need one")]
+    HalfEscaped,
     /// A method that PocketBase has no use for.
     #[error("the method is not allowed")]
     Method,
@@ -57,7 +60,16 @@ fn check_target<B>(request: &Request<B>) -> Result<(), Refusal> {
     if !path.starts_with('/') && !of_the_server {
         return Err(Refusal::Target);
     }
-    check_escapes(path.as_bytes())
+    check_escapes(path.as_bytes())?;
+    if path.contains('%') && !path.bytes().all(is_path_byte) {
+        return Err(Refusal::HalfEscaped);
+    }
+    Ok(())
+}
+
+/// What Go takes for a valid encoding of a path (`validEncoded` in `net/url`).
+fn is_path_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"/%!$&'()*+,;=:@[]-._~".contains(&byte)
 }
 
 fn check_escapes(path: &[u8]) -> Result<(), Refusal> {

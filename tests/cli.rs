@@ -85,6 +85,22 @@ fn more_connections_than_descriptors_is_refused_with_the_numbers() {
 }
 
 #[test]
+fn a_sidecar_in_front_of_itself_is_refused() {
+    let refused = generatio(&["serve", "--listen", "127.0.0.1:18099", "--pocketbase-url", "http://localhost:18099"], &[]);
+    assert_eq!(refused.status.code(), Some(64));
+    assert!(text(&refused.stderr).contains("GENERATIO_POCKETBASE_URL"), "{}", text(&refused.stderr));
+}
+
+#[test]
+fn a_full_house_is_alive() {
+    let sidecar = Sidecar::start(Upstream::ok().address, &["--max-connections", "1"]);
+    let _held = sidecar.connect();
+    let address = sidecar.address.to_string();
+    assert_eq!(generatio(&["healthcheck", "--listen", &address], &[]).status.code(), Some(0));
+    assert_eq!(generatio(&["healthcheck", "--listen", "127.0.0.1:0"], &[]).status.code(), Some(64), "nobody listens on port 0");
+}
+
+#[test]
 fn the_healthcheck_exits_0_while_a_sidecar_answers_even_without_pocketbase() {
     let sidecar = Sidecar::start("127.0.0.1:1".parse().unwrap(), &[]);
     let address = sidecar.address.to_string();

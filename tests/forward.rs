@@ -356,7 +356,7 @@ fn pocketbase_down_is_said_within_3_seconds_and_forgotten_when_it_returns() {
     pocketbase.serve();
     assert_eq!(status(&sidecar.get("/api/health")), 200);
     let log = sidecar.log();
-    assert_eq!(log.matches("WARN generatio::pocketbase::pool: PocketBase cannot be reached").count(), 1, "an outage is one line: {log}");
+    assert_eq!(log.matches("WARN generatio::pocketbase::outage: PocketBase cannot be reached").count(), 1, "an outage is one line: {log}");
     assert_eq!(log.matches("PocketBase can be reached again").count(), 1, "and its end another: {log}");
 }
 
@@ -729,7 +729,7 @@ fn one_connection_too_many_is_told_so_and_the_others_go_on() {
         send(stream, "GET /x HTTP/1.1\r\nHost: a\r\n\r\n");
         assert_eq!(body(&read_answer(stream)), "ok");
     }
-    let answer = read_answer(&mut sidecar.connect());
+    let answer = sidecar.get("/x");
     assert_eq!((status(&answer), header(&answer, "retry-after")), (503, Some("5")), "{answer}");
     send(&mut held[0], "GET /x HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(body(&read_answer(&mut held[0])), "ok");
@@ -792,4 +792,49 @@ fn a_client_that_does_not_read_costs_little_memory() {
     let each = (sidecar.memory_kib() - before) / lazy.len() as u64;
     // Two buffers of 64 KiB on each side, and what the allocator adds.
     assert!(each < 400, "{each} KiB for each of them");
+}
+
+#[test]
+fn a_reader_that_is_slow_but_steady_is_not_cut() {
+    let upstream = Upstream::new(|_, stream| {
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n");
+        while stream.write_all(&[0; 65536]).is_ok() {}
+        Next::Close
+    });
+    let sidecar = Sidecar::start(upstream.address, &["--stall-timeout", "4s"]);
+    let mut stream = sidecar.connect();
+    send(&mut stream, "GET /large HTTP/1.1\r\nHost: a\r\n\r\n");
+    // Fast at first, so that buffers grow; then a steady 200 kB a second.
+    stream.read_exact(&mut vec![0; 8_000_000]).expect("the fast part");
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(12) {
+        std::thread::sleep(Duration::from_millis(50));
+        stream.read_exact(&mut [0; 10_000]).expect("the next bytes");
+    }
+    assert!(!sidecar.log().contains("waited too long"), "{}", sidecar.log());
+}
+
+#[test]
+fn the_tail_of_an_answer_is_not_cut_by_the_time_limit_of_idle_connections() {
+    let upstream = Upstream::new(|head, stream| {
+        let length: usize = head.split(['/', ' ']).nth(2).and_then(|size| size.parse().ok()).expect("a size");
+        let _ = write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
+        let _ = stream.write_all(&vec![b'x'; length]);
+        Next::Continue
+    });
+    let sidecar = Sidecar::start(upstream.address, &["--keep-alive-timeout", "1s", "--stall-timeout", "30s"]);
+    // Around what the buffers between the sidecar and a client that has not begun to read can hold.
+    let mut readers: Vec<(usize, TcpStream)> = (0..60)
+        .map(|step| {
+            let (length, mut stream) = (2_000_000 + step * 50_000, sidecar.connect());
+            send(&mut stream, format!("GET /{length} HTTP/1.1\r\nHost: a\r\n\r\n"));
+            (length, stream)
+        })
+        .collect();
+    std::thread::sleep(Duration::from_secs(4));
+    for (length, stream) in &mut readers {
+        assert_eq!(status(&read_head(stream)), 200);
+        let mut received = vec![0; *length];
+        assert!(stream.read_exact(&mut received).is_ok(), "an answer of {length} bytes was cut");
+    }
 }

@@ -13,7 +13,8 @@ use crate::app::App;
 use crate::error::Error;
 use crate::reply::{self, Reply};
 
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The header that names a request in logs, here and at PocketBase.
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Every endpoint, one a line: method, path, and who may call it (`open`: anybody).
 async fn route(app: &App, method: &Method, path: &[&str]) -> Result<Reply, Error> {
@@ -39,7 +40,7 @@ pub async fn answer(app: &App, request: Request<Incoming>, segments: &[String]) 
         reply::allow_origin(&mut reply, parts.headers.get(ORIGIN), origins);
         reply
     };
-    reply.headers_mut().insert(X_REQUEST_ID, request_id(&parts.headers));
+    reply.headers_mut().insert(X_REQUEST_ID, request_id(parts.headers.get(X_REQUEST_ID)));
     reply
 }
 
@@ -48,12 +49,12 @@ fn ok(value: &impl Serialize) -> Result<Reply, Error> {
 }
 
 /// The caller's own id if it is one that can stand in a log line, else a new one.
-fn request_id(headers: &HeaderMap) -> HeaderValue {
+pub fn request_id(given: Option<&HeaderValue>) -> HeaderValue {
     let sane = |value: &&HeaderValue| {
         let bytes = value.as_bytes();
         (1..=128).contains(&bytes.len()) && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(byte))
     };
-    headers.get(X_REQUEST_ID).filter(sane).cloned().unwrap_or_else(|| {
+    given.filter(sane).cloned().unwrap_or_else(|| {
         HeaderValue::from_maybe_shared(Bytes::from(Uuid::new_v4().to_string())).expect("a UUID has only letters, digits and dashes")
     })
 }
@@ -67,7 +68,7 @@ mod tests {
         for (given, kept) in [("abc-123_4.5:6", true), ("", false), ("a b", false), ("a\"b", false), (&"x".repeat(129), false)] {
             let mut headers = HeaderMap::new();
             headers.insert(X_REQUEST_ID, HeaderValue::from_str(given).expect("a header value"));
-            assert_eq!(request_id(&headers) == given, kept, "{given}");
+            assert_eq!(request_id(headers.get(X_REQUEST_ID)) == given, kept, "{given}");
         }
     }
 }

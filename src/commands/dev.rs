@@ -195,7 +195,7 @@ impl Home {
     fn start(&self, binary: &Path, url: &PocketBaseUrl) -> Result<Child, Failure> {
         let log = File::create(self.log())?;
         self.pocketbase(binary)
-            .args(["serve", "--http", &format!("{}:{}", url.host(), url.port())])
+            .args(["serve", "--http", &url.socket()])
             .stdout(log.try_clone()?)
             .stderr(log)
             .process_group(0)

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 
 use clap::Args;
+use hyper::StatusCode;
 
 use crate::config::PocketBaseUrl;
 use crate::pocketbase::health;
@@ -24,9 +25,17 @@ pub fn run(healthcheck: &Healthcheck) -> ExitCode {
         IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
         IpAddr::V4(_) | IpAddr::V6(_) => {}
     }
-    let url: PocketBaseUrl = format!("http://{address}").parse().expect("an address and a port make a URL");
+    let url: PocketBaseUrl = match format!("http://{address}").parse() {
+        Ok(url) => url,
+        Err(error) => {
+            eprintln!("error: {address} (GENERATIO_LISTEN) cannot be asked: {error}");
+            return ExitCode::from(super::EXIT_USAGE);
+        }
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let healthy = runtime.is_ok_and(|runtime| runtime.block_on(health::answers(&url, "/api/custom/test")));
+    let status = runtime.ok().and_then(|runtime| runtime.block_on(health::status(&url, "/api/custom/test")));
+    // A full house says 503: it is alive, and a restart would only throw everybody out.
+    let healthy = status.is_some_and(|status| [StatusCode::OK, StatusCode::SERVICE_UNAVAILABLE].contains(&status));
     if healthy {
         ExitCode::SUCCESS
     } else {

@@ -58,6 +58,12 @@ impl Cli {
     }
 }
 
+/// The environment variable of a flag, wherever it is used.
+fn variable(command: &clap::Command, flag: &str) -> Option<String> {
+    let own = command.get_arguments().find(|arg| arg.get_long() == Some(flag)).and_then(clap::Arg::get_env);
+    own.map(|name| name.to_string_lossy().into_owned()).or_else(|| command.get_subcommands().find_map(|below| variable(below, flag)))
+}
+
 /// `EX_USAGE` of sysexits.h.
 const EXIT_USAGE: u8 = 64;
 
@@ -67,8 +73,7 @@ pub fn refuse(error: &clap::Error) -> ExitCode {
     let _ = error.print();
     let variable = error.context().find_map(|(kind, value)| {
         let flag = (kind == clap::error::ContextKind::InvalidArg).then(|| value.to_string())?;
-        let name = flag.split_whitespace().next()?.strip_prefix("--")?.replace('-', "_").to_uppercase();
-        Some(format!("GENERATIO_{name}"))
+        variable(&Cli::command(), flag.split_whitespace().next()?.strip_prefix("--")?)
     });
     if let Some(variable) = variable {
         eprintln!("This value was given by the flag or by the environment variable {variable}.");

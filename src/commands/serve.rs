@@ -1,6 +1,6 @@
 //! `generatio serve`: from settings to a running sidecar, and to its end.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -43,6 +43,12 @@ impl Listener {
     /// When the port is taken, or the descriptor limit is too low for what is wanted.
     pub(super) fn bind(config: Config) -> Result<Self, Failure> {
         let max_connections = connections_within_limits(&config)?;
+        if leads_back(&config) {
+            return Err(Failure::Setting(format!(
+                "GENERATIO_POCKETBASE_URL={} is where the sidecar itself listens",
+                config.pocketbase_url
+            )));
+        }
         let socket = bind(&config)?;
         Ok(Self { socket, app: App::new(config, max_connections) })
     }
@@ -70,11 +76,22 @@ fn bind(config: &Config) -> std::io::Result<TcpListener> {
     socket.set_reuse_address(true)?;
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_keepalive(&socket2::TcpKeepalive::new().with_time(std::time::Duration::from_secs(60)))?;
+    // Without it the kernel calls a socket writable only when a third of megabytes is free again, and a slow but steady reader looks stalled.
+    socket.set_tcp_notsent_lowat(128 * 1024)?;
     socket
         .bind(&config.listen.into())
         .map_err(|error| std::io::Error::new(error.kind(), format!("cannot listen on {} (GENERATIO_LISTEN): {error}", config.listen)))?;
     socket.listen(4096)?;
     TcpListener::from_std(socket.into())
+}
+
+/// Whether PocketBase's URL is our own address: each request would come back to us until every place is taken.
+fn leads_back(config: &Config) -> bool {
+    let url = &config.pocketbase_url;
+    let host = if url.host() == "localhost" { "127.0.0.1" } else { url.host() };
+    let ip = config.listen.ip();
+    let ours = |host: IpAddr| host == ip || ip.is_unspecified() && host.is_loopback();
+    config.listen.port() == url.port() && host.parse().is_ok_and(ours)
 }
 
 /// A connection costs a descriptor, and another one to PocketBase while it is answered; some are needed besides.

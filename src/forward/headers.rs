@@ -44,7 +44,7 @@ fn text(address: IpAddr) -> HeaderValue {
 
 /// The client's address by the `X-Forwarded-For` lines of a trusted proxy: from the right, the first one that is not itself a trusted
 /// proxy. An entry that is no address ends the search, since whatever stands left of it was written by nobody we trust.
-pub fn callers_address(headers: &HeaderMap, peer: IpAddr, trusted: &[TrustedProxy]) -> IpAddr {
+fn callers_address(headers: &HeaderMap, peer: IpAddr, trusted: &[TrustedProxy]) -> IpAddr {
     let mut nearest = peer;
     let lines: Vec<&HeaderValue> = headers.get_all(X_FORWARDED_FOR).iter().collect();
     let entries = lines.iter().rev().flat_map(|line| line.to_str().unwrap_or("?").rsplit(','));
@@ -123,12 +123,8 @@ fn is_claim(name: &str) -> bool {
 
 /// The names in one line of `Connection` or `TE`.
 fn names(value: &HeaderValue) -> impl Iterator<Item = &str> {
-    value
-        .to_str()
-        .unwrap_or_default()
-        .split(',')
-        .map(|name| name.split(';').next().unwrap_or_default().trim())
-        .filter(|name| !name.is_empty())
+    let parts = value.as_bytes().split(|byte| *byte == b',').filter_map(|part| std::str::from_utf8(part).ok());
+    parts.map(|name| name.split(';').next().unwrap_or_default().trim()).filter(|name| !name.is_empty())
 }
 
 #[cfg(test)]

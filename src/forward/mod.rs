@@ -10,7 +10,7 @@ use hyper::header::{CONNECTION, CONTENT_TYPE, EXPECT, HOST, HeaderValue, TRANSFE
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, Uri, Version};
 
-pub use headers::{Caller, callers_address};
+pub use headers::Caller;
 
 use crate::config::PocketBaseUrl;
 use crate::error::Error;

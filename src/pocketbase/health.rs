@@ -8,7 +8,7 @@ use hyper::client::conn::http1;
 use hyper::header::HOST;
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
-use parking_lot::Mutex;
+use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use super::pool::dial;
@@ -21,6 +21,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// What PocketBase's `GET /api/health` last said.
 pub struct Health {
     url: PocketBaseUrl,
+    /// Held while PocketBase is asked: whoever comes meanwhile waits for that answer.
     last: Mutex<Option<(Instant, bool)>>,
 }
 
@@ -32,26 +33,32 @@ impl Health {
 
     /// Whether PocketBase answered its health check within 2 s, now or less than a second ago.
     pub async fn is_up(&self) -> bool {
-        if let Some((at, up)) = *self.last.lock()
+        let mut last = self.last.lock().await;
+        if let Some((at, up)) = *last
             && at.elapsed() < FRESH
         {
             return up;
         }
         let up = answers(&self.url, "/api/health").await;
-        *self.last.lock() = Some((Instant::now(), up));
+        *last = Some((Instant::now(), up));
         up
     }
 }
 
 /// Whether a server answers `GET path` with 200 within 2 s, on a connection of its own.
 pub async fn answers(url: &PocketBaseUrl, path: &'static str) -> bool {
+    status(url, path).await == Some(StatusCode::OK)
+}
+
+/// What a server answers to `GET path` within 2 s, on a connection of its own.
+pub async fn status(url: &PocketBaseUrl, path: &'static str) -> Option<StatusCode> {
     match timeout(ANSWER_WITHIN, ask(url, path)).await {
-        Ok(Ok(status)) => status == StatusCode::OK,
+        Ok(Ok(status)) => Some(status),
         Ok(Err(error)) => {
             tracing::debug!(%url, path, error = &*error, "a health check failed");
-            false
+            None
         }
-        Err(_) => false,
+        Err(_) => None,
     }
 }
 
@@ -59,8 +66,8 @@ async fn ask(url: &PocketBaseUrl, path: &'static str) -> Result<StatusCode, Box<
     let stream = dial(url).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let request = Request::get(path).header(HOST, url.authority()).body(Empty::<Bytes>::new())?;
-    tokio::select! {
-        answer = sender.send_request(request) => Ok(answer?.status()),
-        ended = connection => Err(ended.err().map_or_else(|| "closed without an answer".into(), Into::into)),
-    }
+    // The connection ends with its only answer, or with what kept that from coming.
+    let answer = async move { sender.send_request(request).await.map(|answer| answer.status()) };
+    let (status, _) = tokio::join!(answer, connection);
+    Ok(status?)
 }

@@ -102,7 +102,7 @@ impl Pool {
     ///
     /// `spare` is a copy for the one case in which a second attempt is safe: a kept connection that PocketBase closed at this very
     /// moment, before a byte of the answer. Callers give one only for safe methods without a body. A connection that is refused is
-    /// tried again for up to 3 s, since nothing was sent; not once PocketBase has been away for longer than that.
+    /// tried again for 2.5 s, since nothing was sent; not once PocketBase has been away for longer than that.
     pub async fn send(
         self: &Arc<Self>,
         request: Request<RequestBody>,

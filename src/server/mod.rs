@@ -135,11 +135,15 @@ fn admit(stream: TcpStream, peer: SocketAddr, app: &App, places: &Arc<Places>, w
 const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: 116\r\nRetry-After: 5\r\n\
     Connection: close\r\n\r\n{\"status\":503,\"error\":\"unavailable_error\",\"message\":\"Too many connections. Please try again in a moment.\",\"data\":{}}";
 
-/// Says why, to whoever listens within a second.
+/// Says why, to whoever asks within a second.
 async fn turn_away(mut stream: TcpStream) {
     let said = tokio::time::timeout(Duration::from_secs(1), async {
+        // An answer before the request would make no sense to the client.
+        stream.readable().await?;
         stream.write_all(BUSY).await?;
-        stream.shutdown().await
+        stream.shutdown().await?;
+        // Bytes that nobody reads would reset the connection before the client has read ours.
+        tokio::io::copy(&mut stream, &mut tokio::io::sink()).await
     });
     if let Ok(Err(error)) = said.await {
         tracing::debug!(%error, "a refused client was gone already");

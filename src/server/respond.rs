@@ -42,6 +42,7 @@ impl Connection {
 pub(super) async fn respond(request: Request<Incoming>, connection: &Connection) -> Response<Outgoing> {
     let busy = Busy::begin(&connection.pulse);
     let origin = request.headers().get(hyper::header::ORIGIN).cloned();
+    let id = request.headers().get(api::X_REQUEST_ID).cloned();
     let answered =
         caught(pin!(answer(request, connection))).await.unwrap_or_else(|panic| Err(Error::Panic(panic_text(&*panic).to_owned())));
     answered
@@ -49,6 +50,7 @@ pub(super) async fn respond(request: Request<Incoming>, connection: &Connection)
             let closes = error.ends_connection();
             let mut reply = error.into_reply();
             reply::allow_origin(&mut reply, origin.as_ref(), &connection.app.config.origins);
+            reply.headers_mut().insert(api::X_REQUEST_ID, api::request_id(id.as_ref()));
             if closes {
                 reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }

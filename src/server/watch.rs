@@ -70,6 +70,14 @@ impl Pulse {
         }
     }
 
+    /// The client took bytes of an answer, or takes none now.
+    fn wrote(&self, taken: bool) {
+        self.mark(&self.write_blocked_since, !taken);
+        if taken && self.phase.load(Ordering::Relaxed) == Phase::Idle as u8 {
+            self.enter(Phase::Idle);
+        }
+    }
+
     fn mark(&self, since: &AtomicU32, waiting: bool) {
         if !waiting {
             since.store(0, Ordering::Relaxed);
@@ -95,7 +103,9 @@ impl Pulse {
             since => now.saturating_sub(since) > limit,
         };
         let phase = self.phase.load(Ordering::Relaxed);
-        if phase == Phase::Idle as u8 && waited(&self.phase_since, limits.idle) {
+        // An answer that is not yet out keeps its connection from being idle; the stall limit is there for it.
+        let unwritten = self.write_blocked_since.load(Ordering::Relaxed) != 0;
+        if phase == Phase::Idle as u8 && !unwritten && waited(&self.phase_since, limits.idle) {
             return Some(Overdue::Idle);
         }
         if phase == Phase::Head as u8 && waited(&self.phase_since, limits.head) {
@@ -221,7 +231,7 @@ impl Watched {
     }
 
     fn note<T>(&self, polled: Poll<T>) -> Poll<T> {
-        self.pulse.mark(&self.pulse.write_blocked_since, polled.is_pending());
+        self.pulse.wrote(polled.is_ready());
         polled
     }
 }
@@ -297,6 +307,22 @@ mod tests {
         clock.store(332, Ordering::Relaxed);
         assert_eq!(pulse.overdue(&LIMITS), None);
         clock.store(333, Ordering::Relaxed);
+        assert_eq!(pulse.overdue(&LIMITS), Some(Overdue::Idle));
+    }
+
+    #[test]
+    fn a_connection_whose_last_answer_is_not_out_is_not_idle() {
+        let (clock, pulse) = at(1);
+        drop(Busy::begin(&pulse));
+        clock.store(300, Ordering::Relaxed);
+        pulse.wrote(false);
+        clock.store(350, Ordering::Relaxed);
+        assert_eq!(pulse.overdue(&LIMITS), None, "idle for long, but for the tail of an answer");
+        clock.store(361, Ordering::Relaxed);
+        assert_eq!(pulse.overdue(&LIMITS), Some(Overdue::Reading));
+        pulse.wrote(true);
+        assert_eq!(pulse.overdue(&LIMITS), None, "idle only from now on");
+        clock.store(662, Ordering::Relaxed);
         assert_eq!(pulse.overdue(&LIMITS), Some(Overdue::Idle));
     }
 

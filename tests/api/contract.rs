@@ -41,6 +41,7 @@ fn every_answer_carries_a_request_id_and_a_sane_one_is_the_callers() {
         let id =
             |headers: &str| header(&sidecar.raw(request("GET", path, headers).as_bytes()), "x-request-id").unwrap_or_default().to_owned();
         assert_eq!(id("X-Request-Id: from-the-caller.1\r\n"), "from-the-caller.1");
+        assert_eq!(id("X-Request-Id: abc\r\nContent-Length: 3\r\n"), "abc", "a refused request has one too");
         let [first, second] = [id(""), id("X-Request-Id: not sane\r\n")];
         assert!(first.len() == 36 && second.len() == 36 && first != second, "{first} {second}");
     }

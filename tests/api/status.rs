@@ -45,11 +45,17 @@ fn the_status_is_degraded_when_pocketbase_is_away_silent_or_ill() {
 
 #[test]
 fn many_status_requests_are_few_health_checks() {
-    let upstream = Upstream::ok();
+    let upstream = Upstream::new(|_, stream| {
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        let _ = std::io::Write::write_all(stream, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+        Next::Continue
+    });
     let sidecar = Sidecar::start(upstream.address, &[]);
-    for _ in 0..200 {
-        assert_eq!(status(&sidecar.get("/api/custom/status")), 200);
-    }
+    std::thread::scope(|scope| {
+        for _ in 0..20 {
+            scope.spawn(|| (0..10).for_each(|_| assert_eq!(status(&sidecar.get("/api/custom/status")), 200)));
+        }
+    });
     let checks = upstream.requests().len();
     assert!((1..=20).contains(&checks), "{checks} health checks");
 }
