@@ -4,7 +4,7 @@ mod status;
 
 use bytes::Bytes;
 use hyper::body::Incoming;
-use hyper::header::{HeaderMap, HeaderName, HeaderValue, ORIGIN};
+use hyper::header::{HeaderName, HeaderValue, ORIGIN};
 use hyper::{Method, Request, StatusCode};
 use serde::Serialize;
 use uuid::Uuid;
@@ -61,6 +61,8 @@ pub fn request_id(given: Option<&HeaderValue>) -> HeaderValue {
 
 #[cfg(test)]
 mod tests {
+    use hyper::header::HeaderMap;
+
     use super::*;
 
     #[test]
