@@ -139,7 +139,7 @@ const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: applicat
 async fn turn_away(mut stream: TcpStream) {
     let said = tokio::time::timeout(Duration::from_secs(1), async {
         // An answer before the request would make no sense to the client.
-        stream.readable().await?;
+        stream.peek(&mut [0]).await?;
         stream.write_all(BUSY).await?;
         stream.shutdown().await?;
         // Bytes that nobody reads would reset the connection before the client has read ours.
