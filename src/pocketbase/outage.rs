@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 
 use crate::config::PocketBaseUrl;
 
-/// PocketBase restarts itself in one to three seconds (hooks changed, backup restored): wait that long before giving up.
+/// PocketBase restarts itself in one to three seconds (hooks changed, backup restored): most restarts are only a pause, and a 503 comes within 3 s.
 const PATIENCE: Duration = Duration::from_millis(2500);
 
 /// Whether PocketBase can be reached, as all workers know it.
