@@ -20,5 +20,7 @@ pub mod reply;
 pub mod wire;
 
 pub mod config;
+pub mod id;
+pub mod money;
 
 pub mod simulator;
