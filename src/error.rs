@@ -1,12 +1,15 @@
 //! The only map from failures to HTTP.
 
+use std::any::Any;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use hyper::StatusCode;
-use hyper::header::{ALLOW, HeaderValue, RETRY_AFTER};
+use hyper::header::{ALLOW, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use serde::Serialize;
 
-use crate::pocketbase::pool;
+use crate::pocketbase::callers::Stranger;
+use crate::pocketbase::{self, pool};
 use crate::reply::{self, Reply};
 use crate::wire::Refusal;
 
@@ -16,84 +19,187 @@ pub enum Error {
     /// The request could be read in two ways, or not at all.
     #[error(transparent)]
     Wire(#[from] Refusal),
-    /// No route of ours has this path and method.
-    #[error("no such route")]
-    NoRoute,
+    /// No route of ours has this path and method, or nothing of the caller's has this id.
+    #[error("no such route or thing")]
+    NotFound,
+    /// Something that was sent cannot be used.
+    #[error("{0}")]
+    Invalid(Fault),
+    /// The body is longer than any that makes sense.
+    #[error("the body is too long")]
+    BodyTooLong,
+    /// The body says that it is not JSON.
+    #[error("the body is not JSON")]
+    MediaType,
+    /// The body did not come whole, or not in time.
+    #[error("the body did not come whole")]
+    BodyCut,
+    /// Whoever this is has not shown who they are.
+    #[error("{0}")]
+    Unauthenticated(&'static str),
+    /// The session is somebody else's.
+    #[error("{0}")]
+    Forbidden(&'static str),
+    /// It contradicts what is there.
+    #[error("{0}")]
+    Conflict(&'static str),
+    /// Too often.
+    #[error("{words}")]
+    TooMany {
+        /// What there was too much of.
+        words: &'static str,
+        /// When to come again.
+        retry_after: Duration,
+    },
+    /// Too much at once, for everybody.
+    #[error("{0}")]
+    Busy(&'static str),
     /// PocketBase gave no answer to a request that was passed on.
     #[error(transparent)]
     PocketBase(#[from] pool::Error),
+    /// Our store failed.
+    #[error(transparent)]
+    Store(#[from] pocketbase::Error),
     /// A defect of ours.
     #[error("a request panicked: {0}")]
     Panic(String),
 }
 
-/// What the caller reads. PocketBase's own clients find the fields they know.
-#[derive(Serialize)]
-struct Shape {
-    status: u16,
-    error: &'static str,
+/// What is wrong with something that was sent.
+#[derive(Clone, Debug, Default, thiserror::Error)]
+#[error("{message}")]
+pub struct Fault {
     message: String,
-    data: BTreeMap<&'static str, FieldError>,
+    fields: BTreeMap<String, FieldError>,
 }
 
 /// One field's fault, in PocketBase's shape.
-#[derive(Serialize)]
-struct FieldError {
-    code: &'static str,
-    message: &'static str,
+#[derive(Clone, Debug, Serialize)]
+pub struct FieldError {
+    /// PocketBase's name for it, like `validation_required`.
+    pub code: &'static str,
+    /// For a person.
+    pub message: String,
 }
 
-/// Seconds after which a caller may try again while PocketBase is away: it restarts in one to three.
-const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("3");
+impl Fault {
+    /// No field is at fault, but the whole.
+    pub fn whole(message: impl Into<String>) -> Self {
+        Self { message: message.into(), fields: BTreeMap::new() }
+    }
+
+    /// The field must not be missing or blank.
+    pub fn required(field: &str) -> Self {
+        Self::field(field, "validation_required", "Cannot be blank.", format!("{field} is required"))
+    }
+
+    /// The field's value cannot be used; `why` ends the sentence "`field` ...".
+    pub fn invalid(field: &str, code: &'static str, why: &str) -> Self {
+        let mut letters = why.chars();
+        let first = letters.next().map(|letter| letter.to_uppercase().to_string()).unwrap_or_default();
+        Self::field(field, code, &format!("{first}{}.", letters.as_str()), format!("{field} {why}"))
+    }
+
+    /// Several fields at once; the first one's words stand above.
+    pub fn all(faults: impl IntoIterator<Item = Self>) -> Self {
+        faults.into_iter().fold(Self::default(), |mut all, fault| {
+            if all.message.is_empty() {
+                all.message = fault.message;
+            }
+            all.fields.extend(fault.fields);
+            all
+        })
+    }
+
+    fn field(field: &str, code: &'static str, message: &str, whole: String) -> Self {
+        Self { message: whole, fields: BTreeMap::from([(field.to_owned(), FieldError { code, message: message.to_owned() })]) }
+    }
+}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Self {
+        Self::Invalid(fault)
+    }
+}
+
+impl From<Stranger> for Error {
+    fn from(stranger: Stranger) -> Self {
+        match stranger {
+            Stranger::NoToken => Self::Unauthenticated("The request requires a valid PocketBase user token."),
+            Stranger::OtherCollection => Self::Unauthenticated("The token does not belong to the users of this application."),
+            Stranger::TooMany => Self::TooMany { words: "Too many requests.", retry_after: Duration::from_secs(10) },
+            Stranger::Store(error) => Self::Store(error),
+        }
+    }
+}
+
+/// What the caller reads. PocketBase's own clients find the fields they know.
+#[derive(Serialize)]
+struct Shape<'a> {
+    status: u16,
+    error: &'static str,
+    message: String,
+    data: &'a BTreeMap<String, FieldError>,
+}
+
+/// After which a caller may try again while PocketBase is away: it restarts in one to three seconds.
+const RETRY_AFTER_OUTAGE: Duration = Duration::from_secs(3);
 
 impl Error {
+    /// What a request that panicked is answered with.
+    pub fn panicked(panic: &(dyn Any + Send)) -> Self {
+        let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        Self::Panic(text.unwrap_or("no message").to_owned())
+    }
+
     /// Whether the rest of the connection cannot be trusted to begin where a request begins.
     pub fn ends_connection(&self) -> bool {
-        match self {
-            Self::Wire(_) => true,
-            Self::NoRoute | Self::PocketBase(_) | Self::Panic(_) => false,
-        }
+        matches!(self, Self::Wire(_))
     }
 
     /// The answer, after a line in the log where somebody should know.
     pub fn into_reply(self) -> Reply {
         self.log();
         let (status, error, message) = self.words();
-        let shape = Shape { status: status.as_u16(), error, message, data: BTreeMap::new() };
-        let mut reply = reply::json(status, &shape);
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            reply.headers_mut().insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
+        let none = BTreeMap::new();
+        let data = if let Self::Invalid(fault) = &self { &fault.fields } else { &none };
+        let mut reply = reply::json(status, &Shape { status: status.as_u16(), error, message, data });
+        let headers = reply.headers_mut();
+        if let Some(after) = self.retry_after(status) {
+            headers.insert(RETRY_AFTER, HeaderValue::from(after.as_secs_f64().ceil().max(1.0) as u64));
         }
         if status == StatusCode::METHOD_NOT_ALLOWED {
-            reply.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+            headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         reply
+    }
+
+    fn retry_after(&self, status: StatusCode) -> Option<Duration> {
+        match self {
+            Self::TooMany { retry_after, .. } => Some(*retry_after),
+            _ => (status == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER_OUTAGE),
+        }
     }
 
     fn words(&self) -> (StatusCode, &'static str, String) {
         match self {
             Self::Wire(refusal) => (refused(*refusal), "validation_error", sentence(refusal)),
-            Self::NoRoute => (StatusCode::NOT_FOUND, "not_found", "The requested resource was not found.".into()),
-            Self::PocketBase(pool::Error::Unreachable(_)) => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "unavailable_error",
-                "PocketBase cannot be reached right now. Nothing was sent; please try again in a moment.".into(),
-            ),
-            Self::PocketBase(pool::Error::Cut(_)) => (
-                StatusCode::BAD_GATEWAY,
-                "unavailable_error",
-                "PocketBase closed the connection before it answered. Whether the request was carried out is not known.".into(),
-            ),
-            Self::PocketBase(pool::Error::Malformed(_)) => {
-                (StatusCode::BAD_GATEWAY, "unavailable_error", "PocketBase sent an answer that could not be understood.".into())
-            }
-            Self::PocketBase(pool::Error::TimedOut) => {
-                (StatusCode::GATEWAY_TIMEOUT, "unavailable_error", "PocketBase did not answer in time.".into())
-            }
-            Self::PocketBase(pool::Error::ClientBody(_)) => {
-                (StatusCode::BAD_REQUEST, "validation_error", "The body of the request was malformed or ended early.".into())
-            }
-            Self::Panic(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "Something went wrong on our side.".into()),
+            Self::NotFound => (StatusCode::NOT_FOUND, "not_found", "The requested resource was not found.".into()),
+            Self::Invalid(fault) => (StatusCode::BAD_REQUEST, "validation_error", fault.message.clone()),
+            Self::BodyTooLong => (StatusCode::PAYLOAD_TOO_LARGE, "validation_error", "The body is longer than 64 KiB.".into()),
+            Self::MediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "validation_error", "The body must be JSON.".into()),
+            Self::BodyCut => (StatusCode::BAD_REQUEST, "validation_error", CUT_BODY.into()),
+            Self::Unauthenticated(words) => (StatusCode::UNAUTHORIZED, "authentication_error", (*words).into()),
+            Self::Forbidden(words) => (StatusCode::FORBIDDEN, "authorization_error", (*words).into()),
+            Self::Conflict(words) => (StatusCode::CONFLICT, "conflict_error", (*words).into()),
+            Self::TooMany { words, .. } => (StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", (*words).into()),
+            Self::Busy(words) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable_error", (*words).into()),
+            Self::PocketBase(error) => passing_on(error),
+            Self::Store(error) => storing(error),
+            Self::Panic(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal_error", OUR_FAULT.into()),
         }
     }
 
@@ -101,13 +207,64 @@ impl Error {
         let error = self as &dyn std::error::Error;
         match self {
             Self::Wire(_) => tracing::debug!(error, "a request was refused"),
-            // The pool says once that an outage begins, and once that it ends.
-            Self::PocketBase(pool::Error::Unreachable(_)) => tracing::debug!(error, "a request was answered 503"),
-            Self::NoRoute | Self::PocketBase(pool::Error::ClientBody(_)) => {}
+            // The pool says once that an outage begins, and once that it ends; what PocketBase lacks is said when that is found.
+            Self::PocketBase(pool::Error::Unreachable(_))
+            | Self::Store(pocketbase::Error::Exchange(pool::Error::Unreachable(_)) | pocketbase::Error::NotReady(_)) => {
+                tracing::debug!(error, "a request was answered 503");
+            }
+            Self::NotFound
+            | Self::PocketBase(pool::Error::ClientBody(_))
+            | Self::Invalid(_)
+            | Self::BodyTooLong
+            | Self::BodyCut
+            | Self::MediaType
+            | Self::Unauthenticated(_)
+            | Self::Forbidden(_)
+            | Self::Conflict(_)
+            | Self::TooMany { .. }
+            | Self::Busy(_) => {}
             Self::PocketBase(_) => tracing::warn!(error, "a request to PocketBase failed"),
+            Self::Store(_) => tracing::error!(error, "the store failed"),
             Self::Panic(_) => tracing::error!(error, "a request panicked"),
         }
     }
+}
+
+const CUT_BODY: &str = "The body of the request was malformed or ended early.";
+const OUR_FAULT: &str = "Something went wrong on our side.";
+
+/// A request of the client's that was passed on.
+fn passing_on(error: &pool::Error) -> (StatusCode, &'static str, String) {
+    let (status, words) = match error {
+        pool::Error::Unreachable(_) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "PocketBase cannot be reached right now. Nothing was sent; please try again in a moment.")
+        }
+        pool::Error::Cut(_) => (
+            StatusCode::BAD_GATEWAY,
+            "PocketBase closed the connection before it answered. Whether the request was carried out is not known.",
+        ),
+        pool::Error::Malformed(_) | pool::Error::TooLong | pool::Error::Target => {
+            (StatusCode::BAD_GATEWAY, "PocketBase sent an answer that could not be understood.")
+        }
+        pool::Error::TimedOut => (StatusCode::GATEWAY_TIMEOUT, "PocketBase did not answer in time."),
+        pool::Error::ClientBody(_) => return (StatusCode::BAD_REQUEST, "validation_error", CUT_BODY.into()),
+    };
+    (status, "unavailable_error", words.into())
+}
+
+/// A request of our own.
+fn storing(error: &pocketbase::Error) -> (StatusCode, &'static str, String) {
+    let words = match error {
+        pocketbase::Error::Exchange(_) => "PocketBase cannot be reached right now. Please try again in a moment.".into(),
+        pocketbase::Error::NotReady(words) => format!("PocketBase is not ready for this: {words}"),
+        pocketbase::Error::NoSuperuser | pocketbase::Error::Credentials(_) => {
+            "The sidecar cannot sign in to PocketBase; its operator has to look at its log.".into()
+        }
+        pocketbase::Error::Refused(_) | pocketbase::Error::Unexpected(_) => {
+            return (StatusCode::INTERNAL_SERVER_ERROR, "internal_error", OUR_FAULT.into());
+        }
+    };
+    (StatusCode::SERVICE_UNAVAILABLE, "unavailable_error", words)
 }
 
 fn refused(refusal: Refusal) -> StatusCode {

@@ -40,6 +40,12 @@ impl MicroUsd {
         Dollars(self)
     }
 
+    /// One of `count` equal parts, rounded to the nearest micro-dollar; nothing of no parts.
+    pub fn per(self, count: u32) -> Self {
+        let count = i64::from(count);
+        if count == 0 { Self::ZERO } else { Self((self.0 + count / 2).div_euclid(count)) }
+    }
+
     /// The equal parts of an amount, the remainder on the first ones; they add up to it.
     pub fn shares(self, parts: u32) -> impl Iterator<Item = Self> {
         let count = i64::from(parts);
@@ -135,6 +141,12 @@ mod tests {
         let shares: Vec<i64> = MicroUsd::new(10_001).shares(4).map(MicroUsd::micros).collect();
         assert_eq!(shares, [2_501, 2_500, 2_500, 2_500]);
         assert_eq!(MicroUsd::new(5).shares(0).count(), 0);
+    }
+
+    #[test]
+    fn an_average_is_rounded_and_that_of_nothing_is_nothing() {
+        assert_eq!((MicroUsd::new(250_000).per(83).micros(), MicroUsd::new(250_000).per(0)), (3_012, MicroUsd::ZERO));
+        assert_eq!((MicroUsd::new(5).per(2).micros(), MicroUsd::new(4).per(3).micros()), (3, 1));
     }
 
     #[test]

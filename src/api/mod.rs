@@ -1,47 +1,72 @@
 //! Our own endpoints: everything below `/api/custom/`.
 
+mod extract;
+mod financial;
 mod status;
+
+use std::net::IpAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::{HeaderName, HeaderValue, ORIGIN};
-use hyper::{Method, Request, StatusCode};
+use hyper::http::request::Parts;
+use hyper::{Method, StatusCode};
 use serde::Serialize;
+use tokio::task::JoinError;
 use uuid::Uuid;
 
 use crate::app::App;
 use crate::error::Error;
 use crate::reply::{self, Reply};
+use extract::Request;
 
 /// The header that names a request in logs, here and at PocketBase.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Every endpoint, one a line: method, path, and who may call it (`open`: anybody).
-async fn route(app: &App, method: &Method, path: &[&str]) -> Result<Reply, Error> {
+async fn route(request: Request<'_>, method: &Method, path: &[&str]) -> Result<Reply, Error> {
+    let app = request.app;
     match (method, path) {
         (&Method::GET, ["status"]) => ok(&status::status(app).await), // open
         (&Method::GET, ["test"]) => ok(&status::test()),              // open
-        _ => Err(Error::NoRoute),
+        (&Method::GET, ["financial", "stats"]) => ok(&financial::stats(app, request.user().await?).await?),
+        _ => Err(Error::NotFound),
     }
 }
 
-/// Answers a request below `/api/custom/`, whose decoded segments are given.
+/// Answers a request below `/api/custom/`, whose decoded segments are given; `address` is the caller's.
 ///
-/// Every answer carries the request's id and PocketBase's CORS headers. `HEAD` is answered like `GET`, as PocketBase does.
-pub async fn answer(app: &App, request: Request<Incoming>, segments: &[String]) -> Reply {
-    let (parts, _body) = request.into_parts();
-    let origins = &app.config.origins;
+/// Every answer carries the request's id and PocketBase's CORS headers. `HEAD` is answered like `GET`, as PocketBase does. What was begun
+/// is carried to its end, whether or not the client waits for it.
+pub async fn answer(app: &Arc<App>, request: hyper::Request<Incoming>, segments: Vec<String>, address: IpAddr) -> Reply {
+    let (parts, body) = request.into_parts();
+    let origin = parts.headers.get(ORIGIN).cloned();
+    let id = request_id(parts.headers.get(X_REQUEST_ID));
     let mut reply = if parts.method == Method::OPTIONS {
-        reply::preflight(&parts.headers, origins)
+        reply::preflight(&parts.headers, &app.config.origins)
     } else {
-        let method = if parts.method == Method::HEAD { Method::GET } else { parts.method };
-        let path: Vec<&str> = segments.iter().map(String::as_str).collect();
-        let mut reply = route(app, &method, &path).await.unwrap_or_else(Error::into_reply);
-        reply::allow_origin(&mut reply, parts.headers.get(ORIGIN), origins);
+        let work = Arc::clone(app);
+        let carried = app.tasks.spawn_on(async move { carry_out(&work, &parts, body, &segments, address).await }, &app.runtime);
+        let mut reply = carried.await.unwrap_or_else(|error| Err(panicked(error))).unwrap_or_else(Error::into_reply);
+        reply::allow_origin(&mut reply, origin.as_ref(), &app.config.origins);
         reply
     };
-    reply.headers_mut().insert(X_REQUEST_ID, request_id(parts.headers.get(X_REQUEST_ID)));
+    reply.headers_mut().insert(X_REQUEST_ID, id);
     reply
+}
+
+async fn carry_out(app: &App, parts: &Parts, body: Incoming, segments: &[String], address: IpAddr) -> Result<Reply, Error> {
+    let method = if parts.method == Method::HEAD { &Method::GET } else { &parts.method };
+    let path: Vec<&str> = segments.iter().map(String::as_str).collect();
+    Box::pin(route(Request::new(app, parts, body, address), method, &path)).await
+}
+
+fn panicked(error: JoinError) -> Error {
+    match error.try_into_panic() {
+        Ok(panic) => Error::panicked(&*panic),
+        Err(cancelled) => Error::Panic(cancelled.to_string()),
+    }
 }
 
 fn ok(value: &impl Serialize) -> Result<Reply, Error> {

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::serve::{Listener, until_signal};
 use super::{Failure, fal_sim};
-use crate::config::{Config, PocketBaseUrl};
+use crate::config::{Config, PocketBaseUrl, Superuser};
 use crate::pocketbase::health;
 use crate::simulator::{Clock, Options, Simulator};
 
@@ -57,8 +57,10 @@ async fn serve(dev: Dev) -> Result<(), Failure> {
     let home = Home::at(&dev.data)?;
     port_is_free(&url)?;
     let simulator = fal_sim::bound(dev.fal_sim_listen, false)?;
-    let listener = Listener::bind(dev.config)?;
     let credentials = home.credentials(&dev.pocketbase_bin).await?;
+    let mut config = dev.config;
+    config.superuser = Superuser::with_password(&credentials.email, &credentials.password).map_err(Failure::Setting)?;
+    let listener = Listener::bind(config)?;
     let mut pocketbase = home.start(&dev.pocketbase_bin, &url)?;
     let served = tokio::select! {
         ready = ready(&url) => match ready {

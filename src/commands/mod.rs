@@ -95,10 +95,10 @@ enum Failure {
     System(#[from] std::io::Error),
 }
 
-/// Runs a command to its end on this thread, with its log on standard error.
+/// Runs a command to its end, with its log on standard error. Our endpoints' work shares its threads; the proxy has its own.
 fn run(log: &Log, command: impl Future<Output = Result<(), Failure>>) -> ExitCode {
     start_log(log);
-    let done = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::from);
+    let done = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(Failure::from);
     match done.and_then(|runtime| runtime.block_on(command)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

@@ -8,6 +8,7 @@ use clap::Args;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::Failure;
@@ -43,6 +44,7 @@ impl Listener {
     /// When the port is taken, or the descriptor limit is too low for what is wanted.
     pub(super) fn bind(config: Config) -> Result<Self, Failure> {
         let max_connections = connections_within_limits(&config)?;
+        let credentials = config.superuser.credentials().map_err(Failure::Setting)?;
         if leads_back(&config) {
             return Err(Failure::Setting(format!(
                 "GENERATIO_POCKETBASE_URL={} is where the sidecar itself listens",
@@ -50,7 +52,7 @@ impl Listener {
             )));
         }
         let socket = bind(&config)?;
-        Ok(Self { socket, app: App::new(config, max_connections) })
+        Ok(Self { socket, app: App::new(config, credentials, max_connections) })
     }
 
     /// Where it listens.
@@ -63,7 +65,16 @@ impl Listener {
         let address = self.address()?;
         let pocketbase = &self.app.config.pocketbase_url;
         tracing::info!(%address, %pocketbase, max_connections = self.app.max_connections, "listening on http://{address}");
-        server::run(self.socket, Arc::new(self.app), shutdown).await?;
+        let app = Arc::new(self.app);
+        let watched = Arc::clone(&app);
+        let watch = tokio::spawn(async move { watched.store.watch().await });
+        let served = server::run(self.socket, Arc::clone(&app), shutdown).await;
+        app.tasks.close();
+        if timeout(app.config.drain_timeout.duration(), app.tasks.wait()).await.is_err() {
+            tracing::warn!(tasks = app.tasks.len(), "the drain time-out has passed: work for clients that left is cut");
+        }
+        watch.abort();
+        served?;
         tracing::info!("stopped");
         Ok(())
     }

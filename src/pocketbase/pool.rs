@@ -47,6 +47,12 @@ pub enum Error {
     /// No answer within the upstream time-out.
     #[error("PocketBase did not answer in time")]
     TimedOut,
+    /// The answer to a call of our own was longer than any that makes sense.
+    #[error("PocketBase's answer was too long")]
+    TooLong,
+    /// A call of our own had a path that is none.
+    #[error("the path of a call to PocketBase could not be read")]
+    Target,
     /// The client's body ended early or was malformed.
     #[error("the body of the request was not received whole")]
     ClientBody(#[source] hyper::Error),

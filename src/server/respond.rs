@@ -43,8 +43,7 @@ pub(super) async fn respond(request: Request<Incoming>, connection: &Connection)
     let busy = Busy::begin(&connection.pulse);
     let origin = request.headers().get(hyper::header::ORIGIN).cloned();
     let id = request.headers().get(api::X_REQUEST_ID).cloned();
-    let answered =
-        caught(pin!(answer(request, connection))).await.unwrap_or_else(|panic| Err(Error::Panic(panic_text(&*panic).to_owned())));
+    let answered = caught(pin!(answer(request, connection))).await.unwrap_or_else(|panic| Err(Error::panicked(&*panic)));
     answered
         .unwrap_or_else(|error| {
             let closes = error.ends_connection();
@@ -61,12 +60,6 @@ pub(super) async fn respond(request: Request<Incoming>, connection: &Connection)
 
 async fn answer(request: Request<Incoming>, connection: &Connection) -> Result<Response<Content>, Error> {
     wire::check(&request)?;
-    if let Some(segments) = wire::custom_path(request.uri().path()) {
-        return Ok(api::answer(&connection.app, request, &segments).await.map(Content::Ours));
-    }
-    if request.uri().path() == "*" {
-        return Ok(reply::empty().map(Content::Ours));
-    }
     let named;
     let caller = if connection.caller.is_trusted_proxy() {
         named = connection.caller.named_by_proxy(request.headers(), &connection.app.config.trusted_proxies);
@@ -74,6 +67,12 @@ async fn answer(request: Request<Incoming>, connection: &Connection) -> Result<R
     } else {
         &connection.caller
     };
+    if let Some(segments) = wire::custom_path(request.uri().path()) {
+        return Ok(api::answer(&connection.app, request, segments, caller.address).await.map(Content::Ours));
+    }
+    if request.uri().path() == "*" {
+        return Ok(reply::empty().map(Content::Ours));
+    }
     let waiting = Arc::clone(&connection.waiting);
     let response = forward::forward(request, caller, &connection.pool, &connection.app.config.pocketbase_url, waiting).await?;
     let until = forward::is_event_stream(&response).then(|| Box::pin(connection.shutdown.clone().cancelled_owned()));
@@ -138,10 +137,6 @@ async fn caught<F: Future>(mut future: Pin<&mut F>) -> Result<F::Output, Box<dyn
     .await
 }
 
-fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -150,6 +145,6 @@ mod tests {
     fn a_panic_becomes_a_value() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         let panic = runtime.block_on(caught(pin!(async { panic!("the cause") }))).expect_err("a panic");
-        assert_eq!(panic_text(&*panic), "the cause");
+        assert!(matches!(Error::panicked(&*panic), Error::Panic(text) if text == "the cause"));
     }
 }

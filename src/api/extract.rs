@@ -1,0 +1,110 @@
+//! What a handler may ask of a request: who is calling, and what they sent.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use hyper::body::{Body, Incoming};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
+use hyper::http::request::Parts;
+use serde::de::DeserializeOwned;
+use tokio::time::timeout;
+
+use crate::app::App;
+use crate::error::{Error, Fault};
+use crate::pocketbase::callers::User;
+
+/// api.md: bodies are at most 64 KiB.
+const LONGEST_BODY: usize = 64 * 1024;
+/// In which so much must have come.
+const BODY_WITHIN: Duration = Duration::from_secs(30);
+
+/// One request to one of our endpoints.
+pub(super) struct Request<'a> {
+    pub(super) app: &'a App,
+    parts: &'a Parts,
+    body: Option<Incoming>,
+    /// Who sent it, as far as addresses say.
+    pub(super) address: IpAddr,
+}
+
+impl<'a> Request<'a> {
+    pub(super) fn new(app: &'a App, parts: &'a Parts, body: Incoming, address: IpAddr) -> Self {
+        Self { app, parts, body: Some(body), address }
+    }
+
+    /// The user whose token this request carries.
+    pub(super) async fn user(&self) -> Result<User, Error> {
+        let token = self.token()?;
+        Ok(self.app.store.callers.check(token, self.address).await?)
+    }
+
+    /// The same, as PocketBase says at this moment: for what changes a seal.
+    pub(super) async fn user_now(&self) -> Result<User, Error> {
+        let token = self.token()?;
+        Ok(self.app.store.callers.check_now(token, self.address).await?)
+    }
+
+    /// With or without `Bearer`, as PocketBase takes it.
+    fn token(&self) -> Result<&str, Error> {
+        let missing = Error::Unauthenticated("The request requires a valid PocketBase user token.");
+        let mut lines = self.parts.headers.get_all(AUTHORIZATION).iter();
+        let (Some(line), None) = (lines.next(), lines.next()) else { return Err(missing) };
+        let text = line.to_str().map_err(|_| Error::Unauthenticated("The request requires a valid PocketBase user token."))?;
+        let bare = text.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case("bearer ")).map_or(text, |scheme| &text[scheme.len()..]);
+        if bare.is_empty() { Err(missing) } else { Ok(bare) }
+    }
+
+    /// The body, read now: whoever has no right to call is refused before.
+    pub(super) async fn json<T: DeserializeOwned>(&mut self) -> Result<T, Error> {
+        let kind = self.parts.headers.get(CONTENT_TYPE).map(|kind| kind.as_bytes().to_ascii_lowercase());
+        if kind.is_some_and(|kind| !is_json(&kind)) {
+            return Err(Error::MediaType);
+        }
+        let bytes = self.bytes().await?;
+        let mut json = serde_json::Deserializer::from_slice(&bytes);
+        let read = serde_path_to_error::deserialize(&mut json).map_err(|error| fault(&error))?;
+        json.end().map_err(|_| not_json())?;
+        Ok(read)
+    }
+
+    async fn bytes(&mut self) -> Result<Bytes, Error> {
+        let mut body = self.body.take().ok_or_else(not_json)?;
+        if body.size_hint().lower() > LONGEST_BODY as u64 {
+            return Err(Error::BodyTooLong);
+        }
+        let whole = async {
+            let mut whole = BytesMut::new();
+            while let Some(frame) = body.frame().await {
+                if let Ok(data) = frame.map_err(|_| Error::BodyCut)?.into_data() {
+                    if whole.len() + data.len() > LONGEST_BODY {
+                        return Err(Error::BodyTooLong);
+                    }
+                    whole.extend_from_slice(&data);
+                }
+            }
+            Ok(whole.freeze())
+        };
+        timeout(BODY_WITHIN, whole).await.unwrap_or(Err(Error::BodyCut))
+    }
+}
+
+/// JSON by name, or what a browser calls a string that nobody gave a name.
+fn is_json(kind: &[u8]) -> bool {
+    let kind = kind.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    kind.is_empty() || kind == b"application/json" || kind == b"text/plain" || kind.ends_with(b"+json")
+}
+
+fn not_json() -> Error {
+    Fault::whole("The body must be a JSON object.").into()
+}
+
+/// Names the field whose type is wrong. What was sent is not repeated: it may be a secret.
+fn fault(error: &serde_path_to_error::Error<serde_json::Error>) -> Error {
+    let path = error.path().to_string();
+    if error.inner().is_data() && path != "." {
+        return Fault::invalid(&path, "validation_invalid_value", "has the wrong type or an invalid value").into();
+    }
+    not_json()
+}

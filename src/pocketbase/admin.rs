@@ -1,0 +1,176 @@
+//! The superuser's client: every read and write of ours in PocketBase goes through it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::header::HeaderValue;
+use hyper::{Method, StatusCode};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tokio::time::sleep;
+
+use super::Error;
+use super::filter::Query;
+use super::http::{Call, Http, Said};
+use super::readiness::Readiness;
+use super::refusal::Refusal;
+use super::rows::{Row, Table};
+use super::sign_in::SignIn;
+use crate::config::{CollectionName, Credentials};
+
+/// Pauses between attempts at a call that may be repeated; PocketBase restarts itself in one to three seconds.
+const PAUSES: [Duration; 3] = [Duration::from_millis(100), Duration::from_millis(500), Duration::from_millis(1500)];
+
+/// PocketBase, as a superuser. Its calls carry no client's address.
+pub struct Admin {
+    http: Arc<Http>,
+    users: CollectionName,
+    sign_in: SignIn,
+    readiness: Arc<Readiness>,
+}
+
+/// Whether a call whose answer was lost may be made again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeat {
+    /// A second time would change what the first one did not.
+    Never,
+    /// A second time changes nothing: it reads, it sets what it set before, or a unique key of ours stands against it.
+    Harmless,
+}
+
+/// A page of rows.
+#[derive(Deserialize)]
+struct Page<T> {
+    items: Vec<T>,
+}
+
+impl Admin {
+    /// A client that signs in when it is first used.
+    pub fn new(http: Arc<Http>, users: CollectionName, credentials: Option<Credentials>, readiness: Arc<Readiness>) -> Self {
+        Self { http, users, sign_in: SignIn::new(credentials), readiness }
+    }
+
+    /// The name of a table in this deployment.
+    pub fn name(&self, table: Table) -> &str {
+        table.fixed_name().unwrap_or_else(|| self.users.as_str())
+    }
+
+    /// # Errors
+    /// Names what PocketBase lacks, if work in this table needs it.
+    pub fn require(&self, table: Table) -> Result<(), Error> {
+        self.readiness.require(table, self.name(table))
+    }
+
+    /// Where the rows of a table are, if they can be worked with.
+    fn path(&self, table: Table) -> Result<String, Error> {
+        self.require(table)?;
+        Ok(format!("/api/collections/{}/records", self.name(table)))
+    }
+
+    /// One row, or none.
+    pub async fn get<R: Row>(&self, id: impl AsRef<str>) -> Result<Option<R>, Error> {
+        let target = format!("{}/{}?fields={}", self.path(R::TABLE)?, id.as_ref(), R::FIELDS);
+        match self.call(Method::GET, &target, None, Repeat::Harmless).await {
+            Ok(body) => parse(&body).map(Some),
+            Err(Error::Refused(refusal)) if refusal.status == StatusCode::NOT_FOUND => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The rows that a query finds, without counting all of them.
+    pub async fn list<R: Row>(&self, query: &Query) -> Result<Vec<R>, Error> {
+        let target = format!("{}?fields={}&{query}", self.path(R::TABLE)?, R::FIELDS);
+        let body = self.call(Method::GET, &target, None, Repeat::Harmless).await?;
+        parse::<Page<R>>(&body).map(|page| page.items)
+    }
+
+    /// Creates a row. With an id of ours in it a repeat is recognised, so it may be [`Repeat::Harmless`].
+    pub async fn create<R: Row>(&self, row: &impl Serialize, repeat: Repeat) -> Result<R, Error> {
+        let target = format!("{}?fields={}", self.path(R::TABLE)?, R::FIELDS);
+        parse(&self.call(Method::POST, &target, Some(json(row)), repeat).await?)
+    }
+
+    /// Sets fields of a row.
+    pub async fn update(&self, table: Table, id: impl AsRef<str>, fields: &impl Serialize) -> Result<(), Error> {
+        let target = format!("{}/{}?fields=id", self.path(table)?, id.as_ref());
+        self.call(Method::PATCH, &target, Some(json(fields)), Repeat::Harmless).await.map(drop)
+    }
+
+    /// Asks a superuser-only route of our hooks.
+    pub async fn hook<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        needs: &[Table],
+        body: Option<&(impl Serialize + Sync)>,
+        repeat: Repeat,
+    ) -> Result<T, Error> {
+        needs.iter().try_for_each(|table| self.require(*table))?;
+        parse(&self.call(method, &format!("/api/generatio/{path}"), body.map(json), repeat).await?)
+    }
+
+    /// Makes a call as the superuser and gives back the body of its success.
+    ///
+    /// A refused token is replaced once, in one sign-in for all who wait. A lost answer is asked for again only where that is harmless.
+    pub(super) async fn call(&self, method: Method, target: &str, body: Option<Bytes>, repeat: Repeat) -> Result<Bytes, Error> {
+        let mut pauses = PAUSES.into_iter();
+        loop {
+            match self.once(&method, target, body.clone()).await {
+                Err(error) if repeat == Repeat::Harmless && may_pass(&error) => match pauses.next() {
+                    Some(pause) => sleep(pause).await,
+                    None => return Err(error),
+                },
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn once(&self, method: &Method, target: &str, body: Option<Bytes>) -> Result<Bytes, Error> {
+        let token = self.token().await?;
+        let mut said = self.send(method, target, body.clone(), &token).await?;
+        if said.status == StatusCode::UNAUTHORIZED {
+            let token = self.sign_in.another(&self.http, &token).await?;
+            said = self.send(method, target, body, &token).await?;
+        }
+        if said.status.is_success() { Ok(said.body) } else { Err(Refusal::parse(&said).into()) }
+    }
+
+    async fn send(&self, method: &Method, target: &str, body: Option<Bytes>, token: &HeaderValue) -> Result<Said, Error> {
+        let mut call = Call::new(method.clone(), target).token(token);
+        if let Some(body) = body {
+            call = call.body(HeaderValue::from_static("application/json"), super::body::RequestBody::whole(body));
+        }
+        Ok(self.http.call(call).await?)
+    }
+
+    /// A superuser's token that PocketBase takes, as far as is known.
+    pub(super) async fn token(&self) -> Result<HeaderValue, Error> {
+        self.sign_in.token(&self.http).await
+    }
+
+    /// The connections that calls go over.
+    pub(super) fn http(&self) -> &Http {
+        &self.http
+    }
+}
+
+/// Whether the next attempt may fare better: the connection failed, or PocketBase was stopping.
+fn may_pass(error: &Error) -> bool {
+    match error {
+        Error::Refused(refusal) => matches!(refusal.status, StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE),
+        // The pool has been patient already.
+        Error::Exchange(super::pool::Error::Unreachable(_)) => false,
+        Error::Exchange(_) => error.is_unknown(),
+        Error::NoSuperuser | Error::Credentials(_) | Error::NotReady(_) | Error::Unexpected(_) => false,
+    }
+}
+
+pub(super) fn json(value: &impl Serialize) -> Bytes {
+    // Only a map with keys that are not strings, or a Serialize that fails on its own, cannot be written. Ours are plain structs.
+    serde_json::to_vec(value).expect("plain structs can always be written as JSON").into()
+}
+
+pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
+    serde_json::from_slice(body).map_err(Error::Unexpected)
+}

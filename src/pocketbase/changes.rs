@@ -1,0 +1,212 @@
+//! The watch over PocketBase: is it ready for us, and whose record changed?
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use form_urlencoded::byte_serialize;
+use hyper::{Method, StatusCode};
+use serde::{Deserialize, Serialize};
+use tokio::sync::broadcast;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::Error;
+use super::admin::{Admin, Repeat, parse};
+use super::callers::Callers;
+use super::events::{Changed, Event, Events};
+use super::http::Call;
+use super::readiness::{Found, HOOKS_VERSION, Readiness};
+use super::refusal::Refusal;
+use super::rows::Table;
+use crate::id::UserId;
+
+/// What others want to hear.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// The record of this user was written, or deleted.
+    User(UserId),
+    /// PocketBase was away, or deaf: anything may have changed.
+    Anything,
+    /// PocketBase is ready for us, again or for the first time.
+    Ready,
+}
+
+/// The row that is written to see whether its event comes: a subscription can fall silent while it is open (`facts/store.md` 0.9).
+const CANARY: &str = "generatiocanary";
+const CANARY_EVERY: Duration = Duration::from_secs(25);
+const CANARY_WITHIN: Duration = Duration::from_secs(5);
+/// PocketBase greets at once.
+const GREETING_WITHIN: Duration = Duration::from_secs(15);
+/// Between two looks at a PocketBase that is not ready.
+const PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// Looks after everything that depends on PocketBase's state, for as long as the sidecar runs.
+pub(super) struct Watch {
+    pub(super) admin: Arc<Admin>,
+    pub(super) callers: Arc<Callers>,
+    pub(super) readiness: Arc<Readiness>,
+    pub(super) changes: broadcast::Sender<Change>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Greeting {
+    client_id: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Subscribe<'a> {
+    client_id: &'a str,
+    subscriptions: [&'a str; 2],
+}
+
+impl Watch {
+    /// Never ends by itself.
+    pub(super) async fn run(self) {
+        let mut pause = PAUSE;
+        loop {
+            let since = Instant::now();
+            match self.once().await {
+                Ok(()) => tracing::debug!("PocketBase ended the subscription to changes"),
+                Err(error) => self.readiness_after(&error),
+            }
+            self.callers.forget_all();
+            self.tell(Change::Anything);
+            pause = if since.elapsed() > LONGEST_PAUSE { PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
+            tokio::select! {
+                () = sleep(pause) => {}
+                () = self.readiness.doubted.notified() => {}
+            }
+        }
+    }
+
+    fn readiness_after(&self, error: &Error) {
+        match error {
+            // PocketBase being away is said by the pool, and a call made now would say it too.
+            Error::Exchange(_) => tracing::debug!(error = error as &dyn std::error::Error, "the subscription to changes was lost"),
+            Error::NoSuperuser | Error::Credentials(_) | Error::NotReady(_) | Error::Refused(_) | Error::Unexpected(_) => {
+                self.readiness.lose(error);
+            }
+        }
+    }
+
+    /// From a sign-in to the end of the subscription.
+    async fn once(&self) -> Result<(), Error> {
+        self.readiness.keep(look(&self.admin).await?);
+        let mut events = Events::open(self.admin.http()).await?;
+        let topics = [topic(self.admin.name(Table::Users)), topic(self.admin.name(Table::Meta))];
+        let greeting = timeout(GREETING_WITHIN, events.next()).await.map_err(|_| silent())??.ok_or_else(silent)?;
+        let greeting: Greeting = parse(greeting.data.as_bytes())?;
+        let wish = Subscribe { client_id: &greeting.client_id, subscriptions: [&topics[0], &topics[1]] };
+        self.admin.call(Method::POST, "/api/realtime", Some(super::admin::json(&wish)), Repeat::Never).await?;
+        // What changed before this moment may not have been heard.
+        self.callers.forget_all();
+        self.tell(Change::Ready);
+        self.listen(&mut events, &topics).await
+    }
+
+    async fn listen(&self, events: &mut Events, topics: &[String; 2]) -> Result<(), Error> {
+        let mut heard = true;
+        let mut next = Instant::now();
+        loop {
+            let event = tokio::select! {
+                event = events.next() => match event? {
+                    Some(event) => event,
+                    None => return Ok(()),
+                },
+                () = tokio::time::sleep_until(next) => {
+                    if !heard {
+                        return Err(silent());
+                    }
+                    heard = false;
+                    next = Instant::now() + CANARY_WITHIN;
+                    self.sing().await?;
+                    continue;
+                }
+            };
+            if event.topic == topics[1] {
+                heard = true;
+                next = Instant::now() + CANARY_EVERY;
+            } else {
+                self.changed(&event);
+            }
+        }
+    }
+
+    async fn sing(&self) -> Result<(), Error> {
+        #[derive(Serialize)]
+        struct Song {
+            id: &'static str,
+        }
+        let table = self.admin.name(Table::Meta);
+        let target = format!("/api/collections/{table}/records/{CANARY}?fields=id");
+        let body = || Some(super::admin::json(&Song { id: CANARY }));
+        match self.admin.call(Method::PATCH, &target, body(), Repeat::Harmless).await {
+            Err(Error::Refused(refusal)) if refusal.status == StatusCode::NOT_FOUND => {
+                self.admin.call(Method::POST, &format!("/api/collections/{table}/records?fields=id"), body(), Repeat::Never).await.map(drop)
+            }
+            outcome => outcome.map(drop),
+        }
+    }
+
+    fn changed(&self, event: &Event) {
+        match parse::<Changed>(event.data.as_bytes()).ok().and_then(|changed| changed.record.id.parse::<UserId>().ok()) {
+            Some(user) => {
+                self.callers.forget(user);
+                self.tell(Change::User(user));
+            }
+            None => {
+                tracing::warn!(topic = event.topic, "an event of PocketBase's could not be read");
+                self.callers.forget_all();
+            }
+        }
+    }
+
+    fn tell(&self, change: Change) {
+        // Nobody may be listening yet.
+        let _ = self.changes.send(change);
+    }
+}
+
+/// Asks our hooks what they think of this PocketBase.
+async fn look(admin: &Admin) -> Result<Found, Error> {
+    let token = admin.token().await?;
+    let said = admin.http().call(Call::new(Method::GET, "/api/generatio/version").token(&token)).await?;
+    let found: Found = match said.status {
+        StatusCode::OK => match parse(&said.body) {
+            Ok(found) => found,
+            // A single-page app in pb_public answers every unknown path with its index.
+            Err(_) => return Err(no_hooks()),
+        },
+        StatusCode::NOT_FOUND => return Err(no_hooks()),
+        StatusCode::UNAUTHORIZED => {
+            admin.call(Method::GET, "/api/generatio/version", None, Repeat::Harmless).await.and_then(|body| parse(&body))?
+        }
+        _ => return Err(Refusal::parse(&said).into()),
+    };
+    if found.version != HOOKS_VERSION {
+        let words = format!(
+            "its pb_hooks are of version {}, this sidecar needs version {HOOKS_VERSION}: copy pb_hooks and pb_migrations of this release to PocketBase and restart it",
+            found.version
+        );
+        return Err(Error::NotReady(words.into()));
+    }
+    Ok(found)
+}
+
+fn no_hooks() -> Error {
+    Error::NotReady(
+        "it has not loaded our pb_hooks: copy the pb_hooks folder of this release to where --hooksDir points and restart it".into(),
+    )
+}
+
+fn silent() -> Error {
+    Error::Exchange(super::pool::Error::TimedOut)
+}
+
+/// All rows of a collection, each event with the id alone: as a superuser we would be sent hidden fields.
+fn topic(collection: &str) -> String {
+    let options: String = byte_serialize(br#"{"query":{"fields":"id"}}"#).collect();
+    format!("{collection}/*?options={options}")
+}

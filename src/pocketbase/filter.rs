@@ -1,0 +1,169 @@
+//! Queries for PocketBase's record lists, built from what was parsed.
+
+use std::fmt;
+
+use form_urlencoded::byte_serialize;
+
+use crate::id::{FolderId, ImageId, JobId, RowId, UserId};
+
+/// A value that can stand in a filter as it is: it has neither quotes nor backslashes.
+///
+/// PocketBase's escaping changed in 0.39.9 (`facts/pocketbase.md` 10.4), so a filter holds nothing that would need any.
+pub trait Literal: fmt::Display {}
+
+impl Literal for UserId {}
+impl Literal for FolderId {}
+impl Literal for ImageId {}
+impl Literal for JobId {}
+impl Literal for RowId {}
+impl Literal for i64 {}
+impl Literal for Text {}
+impl Literal for Moment {}
+/// Words of our own: states, and the names of models.
+impl Literal for &'static str {}
+
+/// A point in time as PocketBase writes it: `2026-11-20 09:08:07.065Z`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment(pub jiff::Timestamp);
+
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0.strftime("%Y-%m-%d %H:%M:%S.%3fZ"))
+    }
+}
+
+/// Free text of a user that a filter can hold.
+#[derive(Clone, Debug)]
+pub struct Text(String);
+
+/// The text has a backslash or a control character, or is too long.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("expected at most 200 characters without backslashes and control characters")]
+pub struct NotText;
+
+impl std::str::FromStr for Text {
+    type Err = NotText;
+
+    fn from_str(text: &str) -> Result<Self, NotText> {
+        if text.chars().count() > 200 || text.contains('\\') || text.chars().any(char::is_control) {
+            return Err(NotText);
+        }
+        Ok(Self(text.replace('\'', "\\'")))
+    }
+}
+
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Conditions, all of which a row must meet.
+#[derive(Clone, Debug, Default)]
+pub struct Filter(String);
+
+impl Filter {
+    /// Every row.
+    pub fn all() -> Self {
+        Self::default()
+    }
+
+    /// `field` compared with a value.
+    #[must_use]
+    pub fn and(mut self, field: &'static str, comparison: Comparison, value: impl Literal) -> Self {
+        if !self.0.is_empty() {
+            self.0.push_str(" && ");
+        }
+        self.0.push_str(&format!("{field} {} '{value}'", comparison.sign()));
+        self
+    }
+
+    /// Whatever comes after a row in the order "newest first": `(created, id)` is smaller.
+    #[must_use]
+    pub fn after(mut self, created: Moment, id: impl Literal) -> Self {
+        if !self.0.is_empty() {
+            self.0.push_str(" && ");
+        }
+        self.0.push_str(&format!("(created < '{created}' || (created = '{created}' && id < '{id}'))"));
+        self
+    }
+}
+
+/// How a field and a value compare.
+#[derive(Clone, Copy, Debug)]
+pub enum Comparison {
+    /// The same.
+    Is,
+    /// Not the same.
+    IsNot,
+    /// Later, or more.
+    Above,
+    /// Earlier, or less.
+    Below,
+    /// The text is in it, whatever the case.
+    Contains,
+}
+
+impl Comparison {
+    fn sign(self) -> &'static str {
+        match self {
+            Self::Is => "=",
+            Self::IsNot => "!=",
+            Self::Above => ">",
+            Self::Below => "<",
+            Self::Contains => "~",
+        }
+    }
+}
+
+/// Which rows, in which order, how many.
+#[derive(Clone, Debug)]
+pub struct Query {
+    filter: Filter,
+    sort: &'static str,
+    limit: u16,
+}
+
+impl Query {
+    /// The first `limit` (1 to 1000) rows that pass, in PocketBase's notation for orders: `-created,-id`.
+    pub fn new(filter: Filter, sort: &'static str, limit: u16) -> Self {
+        Self { filter, sort, limit }
+    }
+}
+
+impl fmt::Display for Query {
+    /// The query string, escaped.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "skipTotal=1&perPage={}", self.limit)?;
+        if !self.sort.is_empty() {
+            write!(f, "&sort={}", self.sort)?;
+        }
+        if !self.filter.0.is_empty() {
+            f.write_str("&filter=")?;
+            byte_serialize(self.filter.0.as_bytes()).try_for_each(|piece| f.write_str(piece))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_is_escaped_as_a_whole() {
+        let user: UserId = "abcdefghij01234".parse().expect("an id");
+        let filter =
+            Filter::all().and("user_id", Comparison::Is, user).and("prompt", Comparison::Contains, "a b".parse::<Text>().expect("text"));
+        let query = Query::new(filter, "-created,-id", 30).to_string();
+        assert_eq!(query, "skipTotal=1&perPage=30&sort=-created,-id&filter=user_id+%3D+%27abcdefghij01234%27+%26%26+prompt+%7E+%27a+b%27");
+    }
+
+    #[test]
+    fn free_text_cannot_leave_its_quotes() {
+        assert_eq!("it's".parse::<Text>().expect("text").to_string(), "it\\'s");
+        for text in ["x\\' || id != \"\" // ", "tail\\", "a\nb", "\u{7f}", &"x".repeat(201)] {
+            assert!(text.parse::<Text>().is_err(), "{text}");
+        }
+    }
+}

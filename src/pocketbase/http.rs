@@ -1,0 +1,144 @@
+//! One call to PocketBase's REST API: a request of our own, and its whole answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::{BodyExt, Full};
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, USER_AGENT};
+use hyper::{Method, Request, Response, StatusCode, Uri};
+use serde::Serialize;
+use tokio::time::timeout;
+
+use super::body::RequestBody;
+use super::pool::{self, Answer, Pool};
+use crate::config::PocketBaseUrl;
+
+/// More than any page of rows that we ask for.
+const LONGEST_ANSWER: usize = 32 * 1024 * 1024;
+/// Fixed, since PocketBase mails an alert for each sign-in from one that it has not seen.
+const USER_AGENT_VALUE: HeaderValue = HeaderValue::from_static(concat!("generatio/", env!("CARGO_PKG_VERSION")));
+
+/// PocketBase, reached over connections that are kept.
+pub struct Http {
+    pool: Arc<Pool>,
+    authority: HeaderValue,
+}
+
+/// A call before it is made.
+pub struct Call {
+    method: Method,
+    target: String,
+    headers: HeaderMap,
+    body: RequestBody,
+    within: Duration,
+}
+
+/// What PocketBase said, whole.
+#[derive(Debug)]
+pub struct Said {
+    /// The status.
+    pub status: StatusCode,
+    /// The body, JSON as a rule.
+    pub body: Bytes,
+}
+
+/// An ordinary call; a sign-in that mails an alert takes 15 s and more.
+const WITHIN: Duration = Duration::from_secs(20);
+
+impl Call {
+    /// A call without a body. `target` is a path and a query that stand as they are: whoever builds one puts only parsed ids into it,
+    /// and escapes the rest.
+    pub fn new(method: Method, target: impl Into<String>) -> Self {
+        Self { method, target: target.into(), headers: HeaderMap::new(), body: RequestBody::Empty, within: WITHIN }
+    }
+
+    /// With this value as its JSON body.
+    pub fn json(self, value: &impl Serialize) -> Self {
+        // Only a map with keys that are not strings, or a Serialize that fails on its own, cannot be written. Ours are plain structs.
+        let text = serde_json::to_vec(value).expect("plain structs can always be written as JSON");
+        self.body(HeaderValue::from_static("application/json"), RequestBody::whole(text.into()))
+    }
+
+    /// With a body of any type.
+    pub fn body(mut self, content_type: HeaderValue, body: RequestBody) -> Self {
+        self.headers.insert(CONTENT_TYPE, content_type);
+        self.body = body;
+        self
+    }
+
+    /// As the holder of this token.
+    pub fn token(mut self, token: &HeaderValue) -> Self {
+        self.headers.insert(AUTHORIZATION, token.clone());
+        self
+    }
+
+    /// With a further header.
+    pub fn header(mut self, name: hyper::header::HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+
+    /// With another bound on the time until the whole answer is here.
+    pub fn within(mut self, within: Duration) -> Self {
+        self.within = within;
+        self
+    }
+}
+
+impl Http {
+    /// Calls over these connections.
+    pub fn new(pool: Arc<Pool>, url: &PocketBaseUrl) -> Self {
+        Self { pool, authority: url.authority().clone() }
+    }
+
+    /// Makes the call and reads the whole answer.
+    pub async fn call(&self, call: Call) -> Result<Said, pool::Error> {
+        let within = call.within;
+        let whole = async {
+            let response = self.open(call).await?;
+            let status = response.status();
+            Ok(Said { status, body: read(response.into_body()).await? })
+        };
+        timeout(within, whole).await.unwrap_or(Err(pool::Error::TimedOut))
+    }
+
+    /// Makes the call and gives back the answer as soon as it begins.
+    pub async fn open(&self, call: Call) -> Result<Response<Answer>, pool::Error> {
+        let Call { method, target, mut headers, body, .. } = call;
+        headers.insert(HOST, self.authority.clone());
+        headers.insert(USER_AGENT, USER_AGENT_VALUE);
+        headers.entry(ACCEPT).or_insert(HeaderValue::from_static("application/json"));
+        let spare = (method == Method::GET).then(|| request(Method::GET, &target, headers.clone(), RequestBody::Empty)).transpose()?;
+        self.pool.send(request(method, &target, headers, body)?, spare).await
+    }
+}
+
+fn request(method: Method, target: &str, headers: HeaderMap, body: RequestBody) -> Result<Request<RequestBody>, pool::Error> {
+    let uri: Uri = target.parse().map_err(|_| pool::Error::Target)?;
+    let mut request = Request::new(body);
+    *request.method_mut() = method;
+    *request.uri_mut() = uri;
+    *request.headers_mut() = headers;
+    Ok(request)
+}
+
+async fn read(mut body: Answer) -> Result<Bytes, pool::Error> {
+    let mut whole = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        if let Ok(data) = frame.map_err(pool::Error::Cut)?.into_data() {
+            if whole.len() + data.len() > LONGEST_ANSWER {
+                return Err(pool::Error::TooLong);
+            }
+            whole.extend_from_slice(&data);
+        }
+    }
+    Ok(whole.freeze())
+}
+
+impl RequestBody {
+    /// A body that is in memory.
+    pub fn whole(bytes: Bytes) -> Self {
+        Self::stream(Full::from(bytes).map_err(|never| match never {}).boxed_unsync())
+    }
+}

@@ -1,0 +1,139 @@
+//! Whether PocketBase has what the sidecar needs: our hooks in our version, and our collections.
+
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use serde::Deserialize;
+use tokio::sync::Notify;
+
+use super::Error;
+use super::rows::Table;
+use crate::id::CollectionId;
+
+/// The version of `pb_hooks` that this sidecar works with.
+pub const HOOKS_VERSION: u32 = 1;
+
+/// What was found when PocketBase was last looked at.
+#[derive(Default)]
+pub struct Readiness {
+    state: RwLock<State>,
+    /// Somebody should look again.
+    pub(super) doubted: Notify,
+}
+
+#[derive(Clone, Default)]
+enum State {
+    #[default]
+    NotLookedAt,
+    /// Nothing works: no superuser, no hooks.
+    Unusable(Arc<str>),
+    Usable(Arc<Found>),
+}
+
+/// What our hooks say about PocketBase: answer of `GET /api/generatio/version`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Found {
+    /// Of the hooks.
+    pub version: u32,
+    /// The id of the users collection.
+    pub users_collection_id: String,
+    /// What differs from what is needed.
+    #[serde(default)]
+    pub problems: Vec<Problem>,
+}
+
+/// One difference.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Problem {
+    /// Where; empty when it is no collection's.
+    #[serde(default)]
+    pub collection: String,
+    /// Which field, if it is one.
+    #[serde(default)]
+    pub field: String,
+    /// What is there, what is needed, what to do.
+    pub problem: String,
+    /// Whether `generatio doctor --fix` can mend it.
+    #[serde(default)]
+    pub fixable: bool,
+    /// Whether endpoints that need this collection cannot work.
+    #[serde(default)]
+    pub blocking: bool,
+}
+
+impl Readiness {
+    /// # Errors
+    /// Says what is missing, when something is missing that work in this table needs.
+    pub(super) fn require(&self, table: Table, name: &str) -> Result<(), Error> {
+        let found = self.found()?;
+        let stands_against = |problem: &&Problem| problem.blocking && (problem.collection.is_empty() || problem.collection == name);
+        match found.problems.iter().find(stands_against) {
+            Some(problem) => {
+                tracing::debug!(?table, problem = problem.problem, "a call to PocketBase was not made");
+                Err(Error::NotReady(problem.to_string().into()))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// What was found.
+    ///
+    /// # Errors
+    /// When nothing works, saying why.
+    pub fn found(&self) -> Result<Arc<Found>, Error> {
+        match &*self.state.read() {
+            State::Usable(found) => Ok(Arc::clone(found)),
+            State::Unusable(words) => Err(Error::NotReady(Arc::clone(words))),
+            State::NotLookedAt => Err(Error::NotReady("it has not been reached yet".into())),
+        }
+    }
+
+    /// The id of the users collection.
+    ///
+    /// # Errors
+    /// As [`Self::found`].
+    pub fn users_collection(&self) -> Result<CollectionId, Error> {
+        let found = self.found()?;
+        found.users_collection_id.parse().map_err(|_| Error::NotReady("the users collection has no usable id".into()))
+    }
+
+    /// Keeps what was found, and says so when it is news.
+    pub(super) fn keep(&self, found: Found) {
+        let mut state = self.state.write();
+        let news = match &*state {
+            State::Usable(before) => before.problems.len() != found.problems.len(),
+            State::NotLookedAt | State::Unusable(_) => true,
+        };
+        if news {
+            for problem in &found.problems {
+                tracing::warn!(collection = problem.collection, field = problem.field, "PocketBase is not as it should be: {problem}");
+            }
+            tracing::info!(problems = found.problems.len(), "PocketBase is ready for our endpoints");
+        }
+        *state = State::Usable(Arc::new(found));
+    }
+
+    /// Nothing works, and why; said when it is news.
+    pub(super) fn lose(&self, error: &Error) {
+        let words = match error {
+            Error::NotReady(words) => words.to_string(),
+            other => other.to_string(),
+        };
+        let mut state = self.state.write();
+        let news = !matches!(&*state, State::Unusable(before) if **before == *words);
+        if news {
+            tracing::warn!("our endpoints cannot work: {words}");
+        }
+        *state = State::Unusable(words.into());
+    }
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (self.collection.as_str(), self.field.as_str()) {
+            ("", _) => write!(f, "{}", self.problem),
+            (collection, "") => write!(f, "{collection}: {}", self.problem),
+            (collection, field) => write!(f, "{collection}.{field}: {}", self.problem),
+        }
+    }
+}
