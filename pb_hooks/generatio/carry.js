@@ -2,6 +2,7 @@
 
 const { usersName } = require("./schema.js")
 const { recall, remember } = require("./meta.js")
+const { rows } = require("./sql.js")
 const money = require("./money.js")
 
 /** The cost that the former extension noted, in micro-dollars; 0 for none, and for what cannot be a price. */
@@ -10,12 +11,6 @@ const NOTED = "CAST(ROUND(CASE WHEN json_valid(other_info) AND json_type(other_i
 const COST = `CASE WHEN ${NOTED} BETWEEN 1 AND 1000000000 THEN ${NOTED} ELSE 0 END`
 /** An image of the former extension: none of our jobs made it. */
 const FORMER = "COALESCE(job_id, '') = ''"
-
-function rows(app, sql, shape, bind) {
-  const list = arrayOf(new DynamicModel(shape))
-  app.db().newQuery(sql).bind(bind || {}).all(list)
-  return list
-}
 
 function missing(app, needed) {
   return Object.keys(needed).some((name) => {
