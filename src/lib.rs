@@ -16,6 +16,8 @@ pub mod app;
 
 pub mod pocketbase;
 
+pub mod vault;
+
 pub mod reply;
 pub mod wire;
 
