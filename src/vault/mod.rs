@@ -14,6 +14,9 @@ mod tests;
 pub use envelope::{Iterations, Malformed, Method, OutOfBounds, SealFormat, Sealed, UnknownFormat};
 pub use key::{Fingerprint, NewPassword, NotAFingerprint, NotAKey, Opened, Password, Unfit};
 
+#[cfg(test)]
+pub(crate) use secret::graveyard;
+
 use crate::id::{CollectionId, UserId};
 
 /// Whose key it is. A seal of today's format opens for nobody else.

@@ -39,7 +39,7 @@ impl Drop for Secret {
 
 /// What buffers held at their end, for tests: memory that was given back cannot be looked at.
 #[cfg(test)]
-pub(super) mod graveyard {
+pub(crate) mod graveyard {
     use std::cell::RefCell;
 
     thread_local! {
