@@ -2,7 +2,7 @@
 //!
 //! A request comes in at [`server`], which refuses what two HTTP parsers could read differently ([`wire`]) and asks whose it is: ours goes
 //! to [`api`], all others to [`forward`], which borrows a connection from [`pocketbase::pool`]. Whatever fails becomes an answer in
-//! [`error`]. Beside all that stands [`simulator`], a FAL for one machine, which knows nothing of the rest. Modules import downward only, in the order below; `tests/architecture.rs` holds them to it.
+//! [`error`]. FAL keys are sealed and opened by [`vault`], and lent while a session is open by [`sessions`]. Beside all that stands [`simulator`], a FAL for one machine, which knows nothing of the rest. Modules import downward only, in the order below; `tests/architecture.rs` holds them to it.
 
 pub mod commands;
 pub mod server;
@@ -15,8 +15,10 @@ pub mod error;
 pub mod app;
 
 pub mod pocketbase;
+pub mod sessions;
 
 pub mod reply;
+pub mod vault;
 pub mod wire;
 
 pub mod config;
