@@ -14,6 +14,7 @@ pub mod error;
 
 pub mod app;
 
+pub mod fal;
 pub mod pocketbase;
 pub mod sessions;
 
