@@ -2,5 +2,7 @@
 
 pub mod body;
 pub mod health;
+mod line;
 pub mod outage;
 pub mod pool;
+mod spare;
