@@ -60,9 +60,11 @@ fn check_target<B>(request: &Request<B>) -> Result<(), Refusal> {
     if !path.starts_with('/') && !of_the_server {
         return Err(Refusal::Target);
     }
-    check_escapes(path.as_bytes())?;
-    if path.contains('%') && !path.bytes().all(is_path_byte) {
-        return Err(Refusal::HalfEscaped);
+    if path.contains('%') {
+        check_escapes(path.as_bytes())?;
+        if !path.bytes().all(is_path_byte) {
+            return Err(Refusal::HalfEscaped);
+        }
     }
     Ok(())
 }
@@ -126,7 +128,8 @@ fn check_headers<B>(request: &Request<B>) -> Result<(), Refusal> {
 
 /// The bytes that Go allows in a Host header (`httpguts.ValidHostHeader`), and at least one of them.
 fn is_host(value: &[u8]) -> bool {
-    !value.is_empty() && value.iter().all(|byte| byte.is_ascii_alphanumeric() || b"!$%&()*+,-.:;=[']_~".contains(byte))
+    let usual = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b':');
+    !value.is_empty() && value.iter().all(|byte| usual(*byte) || b"!$%&()*+,;=[']_~".contains(byte))
 }
 
 /// Headers that decide who the caller is, where a message ends or where it goes.
@@ -158,6 +161,10 @@ fn stands_for_protected(name: &HeaderName) -> bool {
 /// Go's `ServeMux` splits the escaped path at `/` and decodes each segment. A path with an empty or a dot segment it does not match at
 /// all: it redirects to the clean one. Such a path is PocketBase's to answer, like every other that only looks similar.
 pub fn custom_path(path: &str) -> Option<Vec<String>> {
+    // Without an escape there is one spelling, which most paths do not have.
+    if !path.contains('%') && !path.starts_with("/api/custom/") {
+        return None;
+    }
     let rest = path.strip_prefix('/')?;
     let (first, rest) = rest.split_once('/')?;
     let (second, rest) = rest.split_once('/')?;

@@ -669,6 +669,28 @@ fn a_pocketbase_that_never_answers_is_a_504() {
 }
 
 #[test]
+fn a_safe_request_that_waits_too_long_on_a_kept_connection_is_not_sent_again() {
+    let upstream = Upstream::streaming(|head, stream| {
+        if head.starts_with("GET /silent") {
+            let _ = stream.read_to_end(&mut Vec::new());
+            return Next::Close;
+        }
+        let _ = stream.write_all(OK);
+        Next::Continue
+    });
+    let sidecar = Sidecar::start(upstream.address, &["--upstream-timeout", "1s"]);
+    let mut stream = sidecar.connect();
+    let mut ask = |path: &str| {
+        send(&mut stream, format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        status(&read_answer(&mut stream))
+    };
+    let start = Instant::now();
+    assert_eq!([ask("/warm"), ask("/silent"), ask("/after")], [200, 504, 200]);
+    assert!((1..4).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+    assert_eq!(upstream.requests().iter().filter(|request| request.starts_with("GET /silent")).count(), 1);
+}
+
+#[test]
 fn peers_that_stall_are_closed_and_others_are_not() {
     let upstream = Upstream::streaming(|head, stream| {
         if head.starts_with("GET /large") {

@@ -60,9 +60,13 @@ fn callers_address(headers: &HeaderMap, peer: IpAddr, trusted: &[TrustedProxy]) 
 
 /// What PocketBase is to see: no header of this connection, and the client's address exactly once in each of its two headers.
 pub(super) fn prepare_request(headers: &mut HeaderMap, caller: &Caller) {
-    let accepts_trailers = headers.get_all(TE).iter().any(|value| names(value).any(|name| name.eq_ignore_ascii_case("trailers")));
+    let mut accepts_trailers = false;
     let believed = caller.through_trusted;
-    remove(headers, |name| is_hop_by_hop(name) || is_overruling(name) || !believed && is_claim(name));
+    remove(headers, |name, value| {
+        accepts_trailers |= name == TE && names(value).any(|name| name.eq_ignore_ascii_case("trailers"));
+        let name = name.as_str();
+        is_hop_by_hop(name) || is_overruling(name) || !believed && is_claim(name)
+    });
     if accepts_trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
@@ -72,18 +76,18 @@ pub(super) fn prepare_request(headers: &mut HeaderMap, caller: &Caller) {
 
 /// What the client is to see: no header of our connection to PocketBase.
 pub(super) fn prepare_response(headers: &mut HeaderMap) {
-    remove(headers, is_hop_by_hop);
+    remove(headers, |name, _| is_hop_by_hop(name.as_str()));
 }
 
 /// Removes what is unwanted, and by RFC 9110 7.6.1 what any `Connection` line names, save what a message cannot do without.
-fn remove(headers: &mut HeaderMap, is_unwanted: impl Fn(&str) -> bool) {
+fn remove(headers: &mut HeaderMap, mut is_unwanted: impl FnMut(&HeaderName, &HeaderValue) -> bool) {
     let mut found = Vec::new();
     for (name, value) in headers.iter() {
         if name == CONNECTION {
             found.push(CONNECTION);
             let nominated = names(value).filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok());
             found.extend(nominated.filter(|name| !is_essential(name.as_str())));
-        } else if is_unwanted(name.as_str()) {
+        } else if is_unwanted(name, value) {
             found.push(name.clone());
         }
     }

@@ -5,10 +5,10 @@ mod upload;
 
 use std::sync::Arc;
 
-use hyper::body::{Body as _, Incoming};
+use hyper::body::{Body, Incoming};
 use hyper::header::{CONNECTION, CONTENT_TYPE, EXPECT, HOST, HeaderValue, TRANSFER_ENCODING};
 use hyper::http::request::Parts;
-use hyper::{Method, Request, Response, Uri, Version};
+use hyper::{Request, Response, Uri, Version};
 
 pub use headers::Caller;
 
@@ -29,19 +29,9 @@ pub async fn forward(
     caller: &Caller,
     pool: &Arc<Pool>,
     pocketbase: &PocketBaseUrl,
-    waiting: Waiting,
+    waiting: &Waiting,
 ) -> Result<Response<Answer>, Error> {
-    let (mut parts, body) = request.into_parts();
-    // From the parsed parts, never by joining strings: an upstream server is not in it and cannot get into it.
-    parts.uri = parts.uri.path_and_query().cloned().map(Uri::from).unwrap_or_default();
-    parts.version = Version::HTTP_11;
-    headers::prepare_request(&mut parts.headers, caller);
-    if !parts.headers.contains_key(HOST) {
-        parts.headers.insert(HOST, pocketbase.authority().clone());
-    }
-    let spare = can_be_repeated(&parts, &body).then(|| empty(parts.clone()));
-    let request = if body.is_end_stream() { empty(parts) } else { with_body(parts, body, waiting) };
-    let mut response = pool.send(request, spare).await?;
+    let mut response = pool.send(prepare(request, caller, pocketbase, waiting)).await?;
     headers::prepare_response(response.headers_mut());
     if !response.body().came_after_upload() {
         // Nobody reads the rest of the upload: say so, as PocketBase does.
@@ -50,13 +40,17 @@ pub async fn forward(
     Ok(response)
 }
 
-/// Safe, and nothing of it is used up by a first attempt.
-fn can_be_repeated(parts: &Parts, body: &Incoming) -> bool {
-    matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS) && body.is_end_stream()
-}
-
-fn empty(parts: Parts) -> Request<RequestBody> {
-    Request::from_parts(parts, RequestBody::Empty)
+fn prepare(request: Request<Incoming>, caller: &Caller, pocketbase: &PocketBaseUrl, waiting: &Waiting) -> Request<RequestBody> {
+    let (mut parts, body) = request.into_parts();
+    // From the parsed parts, never by joining strings: an upstream server is not in it and cannot get into it.
+    parts.uri = parts.uri.path_and_query().cloned().map(Uri::from).unwrap_or_default();
+    headers::prepare_request(&mut parts.headers, caller);
+    // Only a client of HTTP/1.0 may leave it out: see `wire`.
+    if parts.version != Version::HTTP_11 && !parts.headers.contains_key(HOST) {
+        parts.headers.insert(HOST, pocketbase.authority().clone());
+    }
+    parts.version = Version::HTTP_11;
+    if body.is_end_stream() { Request::from_parts(parts, RequestBody::Empty) } else { with_body(parts, body, Arc::clone(waiting)) }
 }
 
 fn with_body(mut parts: Parts, body: Incoming, waiting: Waiting) -> Request<RequestBody> {
@@ -80,6 +74,7 @@ fn with_body(mut parts: Parts, body: Incoming, waiting: Waiting) -> Request<Requ
 }
 
 /// Whether the answer is a stream of events, which lasts until one side ends it.
-pub fn is_event_stream<B>(response: &Response<B>) -> bool {
-    response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
+pub fn is_event_stream<B: Body>(response: &Response<B>) -> bool {
+    let endless = response.body().size_hint().exact().is_none();
+    endless && response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
 }

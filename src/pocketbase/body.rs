@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -26,16 +26,10 @@ pub struct Stream {
 /// How far a body has been taken.
 #[derive(Default)]
 pub(super) struct Progress {
-    frames: AtomicU64,
     finished: AtomicBool,
 }
 
 impl Progress {
-    /// Pieces taken so far.
-    pub(super) fn frames(&self) -> u64 {
-        self.frames.load(Ordering::Relaxed)
-    }
-
     /// Whether nothing of the body is left.
     pub(super) fn is_finished(&self) -> bool {
         self.finished.load(Ordering::Relaxed)
@@ -46,6 +40,11 @@ impl RequestBody {
     /// A body that is read only as PocketBase takes it.
     pub fn stream(body: UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Stream(Stream { body, progress: Arc::default() })
+    }
+
+    /// Whether there is none at all.
+    pub(super) fn is_empty(&self) -> bool {
+        matches!(self, Self::Empty)
     }
 
     pub(super) fn progress(&self) -> Option<Arc<Progress>> {
@@ -64,7 +63,6 @@ impl Body for RequestBody {
         let Self::Stream(Stream { body, progress }) = &mut *self else { return Poll::Ready(None) };
         let polled = Pin::new(&mut *body).poll_frame(cx);
         if polled.is_ready() {
-            progress.frames.fetch_add(1, Ordering::Relaxed);
             progress.finished.store(matches!(polled, Poll::Ready(None)) || body.is_end_stream(), Ordering::Relaxed);
         }
         polled

@@ -11,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use super::pool::dial;
+use super::line::dial;
 use crate::config::PocketBaseUrl;
 
 /// An answer is good for this long: a flood of status requests must not become a flood of health checks.

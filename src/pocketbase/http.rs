@@ -109,8 +109,7 @@ impl Http {
         headers.insert(HOST, self.authority.clone());
         headers.insert(USER_AGENT, USER_AGENT_VALUE);
         headers.entry(ACCEPT).or_insert(HeaderValue::from_static("application/json"));
-        let spare = (method == Method::GET).then(|| request(Method::GET, &target, headers.clone(), RequestBody::Empty)).transpose()?;
-        self.pool.send(request(method, &target, headers, body)?, spare).await
+        self.pool.send(request(method, &target, headers, body)?).await
     }
 }
 

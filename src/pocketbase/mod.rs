@@ -10,15 +10,17 @@ mod events;
 pub mod filter;
 pub mod health;
 pub mod http;
+mod line;
 pub mod outage;
 pub mod pool;
 pub mod readiness;
 pub mod refusal;
 pub mod rows;
 mod sign_in;
+mod spare;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::broadcast;
 
@@ -45,8 +47,6 @@ pub struct Store {
     pool: Arc<Pool>,
 }
 
-/// Connections of calls of our own are swept this often.
-const SWEEP_EVERY: Duration = Duration::from_secs(5);
 /// A call of our own whose head takes longer than this has failed; each has a shorter bound of its own.
 const ANSWER_WITHIN: Duration = Duration::from_secs(300);
 /// Changes that a listener may be behind; one that is further behind is told so.
@@ -67,13 +67,14 @@ impl Store {
     pub async fn watch(&self) {
         let (admin, callers) = (Arc::clone(&self.admin), Arc::clone(&self.callers));
         let watch = Watch { admin, callers, readiness: Arc::clone(&self.readiness), changes: self.changes.clone() };
-        let sweep = async {
+        let clock = async {
+            let mut seconds = tokio::time::interval(Duration::from_secs(1));
             loop {
-                tokio::time::sleep(SWEEP_EVERY).await;
-                self.pool.sweep(Instant::now());
+                seconds.tick().await;
+                self.pool.tick();
             }
         };
-        tokio::join!(watch.run(), sweep);
+        tokio::join!(watch.run(), clock);
     }
 }
 

@@ -1,36 +1,28 @@
 //! Connections to PocketBase, kept between requests.
 
 use std::io;
-use std::net::IpAddr;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use hyper::client::conn::http1::{self, SendRequest};
 use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use super::body::{Progress, RequestBody};
+use super::line::{Line, Second, Watched};
 use super::outage::Outage;
+use super::spare::Spare;
 use crate::config::PocketBaseUrl;
 
 /// PocketBase closes idle connections at 5 minutes; ours go long before, so that the two never race.
-const IDLE_LIMIT: Duration = Duration::from_secs(60);
+const IDLE_LIMIT: Second = 60;
 /// Idle connections kept; a burst's surplus is closed.
 const IDLE_MAX: usize = 128;
-/// One attempt. A host that drops packets must not use up more than the patience.
-const CONNECT_TIMEOUT: Duration = Duration::from_millis(1000);
-
-/// What is read ahead of a client that is slow to take it. More makes large bodies cheaper and slow readers dearer.
-const BUFFER_MAX: usize = 64 * 1024;
 
 /// Why a request did not get an answer from PocketBase.
 #[derive(Debug, thiserror::Error)]
@@ -63,101 +55,68 @@ pub struct Pool {
     url: PocketBaseUrl,
     answer_within: Duration,
     outage: Arc<Outage>,
+    /// Counts seconds, for all that needs no finer clock and no timer of its own.
+    clock: Arc<AtomicU32>,
     /// Most recently used last.
     idle: Mutex<Vec<Idle>>,
+    /// All connections, lent or not.
+    watched: Mutex<Vec<Watched>>,
 }
 
 struct Idle {
     line: Line,
-    since: Instant,
-}
-
-/// A connection lent to one request.
-struct Line {
-    sender: SendRequest<RequestBody>,
-    ear: Arc<Ear>,
-}
-
-/// What a connection and whoever uses it tell each other.
-#[derive(Default)]
-struct Ear {
-    /// Whether a byte of the current answer has arrived.
-    heard: AtomicBool,
-    /// Whether nobody wants the rest of it.
-    abandoned: AtomicBool,
-}
-
-/// What came of handing a request to a connection.
-enum Attempt {
-    Answered(Response<Incoming>, Line),
-    /// The request comes back: no byte of it was sent.
-    Unsent(Request<RequestBody>),
-    Failed {
-        error: hyper::Error,
-        heard: bool,
-    },
+    since: Second,
 }
 
 impl Pool {
     /// An empty pool; `answer_within` bounds how long nothing may happen between a request and the head of its answer.
     pub fn new(url: PocketBaseUrl, answer_within: Duration, outage: Arc<Outage>) -> Self {
-        Self { url, answer_within, outage, idle: Mutex::default() }
+        let clock = Arc::new(AtomicU32::new(1));
+        Self { url, answer_within, outage, clock, idle: Mutex::default(), watched: Mutex::default() }
     }
 
     /// Sends a request once, on a kept connection if there is one.
     ///
-    /// `spare` is a copy for the one case in which a second attempt is safe: a kept connection that PocketBase closed at this very
-    /// moment, before a byte of the answer. Callers give one only for safe methods without a body. A connection that is refused is
-    /// tried again for 2.5 s, since nothing was sent; not once PocketBase has been away for longer than that.
-    pub async fn send(
-        self: &Arc<Self>,
-        request: Request<RequestBody>,
-        spare: Option<Request<RequestBody>>,
-    ) -> Result<Response<Answer>, Error> {
+    /// There is one case in which a second attempt is safe: a kept connection that PocketBase closed at this very moment, before a byte of
+    /// the answer to a safe method without a body. A connection that is refused is tried again for 2.5 s, since nothing was sent; not once
+    /// PocketBase has been away for longer than that.
+    pub async fn send(self: &Arc<Self>, mut request: Request<RequestBody>) -> Result<Response<Answer>, Error> {
         let upload = request.body().progress();
-        let frames = || upload.as_ref().map_or(0, |upload| upload.frames());
-        let mut exchange = pin!(self.send_patiently(request, spare));
-        let (response, line) = loop {
-            let before = frames();
-            match timeout(self.answer_within, exchange.as_mut()).await {
-                Ok(outcome) => break outcome?,
-                Err(_) if frames() != before => {}
-                Err(_) => return Err(Error::TimedOut),
+        while let Some(mut line) = self.checkout() {
+            let spare = Spare::of(&request);
+            let mut error = match line.ask(request).await {
+                Ok(response) => return Ok(self.lend(line, upload, response)),
+                Err(error) => error,
+            };
+            if let Some(unsent) = error.take_message() {
+                request = unsent;
+                continue;
             }
-        };
-        let lent = Lent { line, upload, pool: Arc::clone(self) };
-        Ok(response.map(|body| Answer::new(body, lent)))
+            let error = error.into_error();
+            let repeatable = !line.is_overdue() && !line.has_heard() && was_cut(&error);
+            let Some(copy) = spare.filter(|_| repeatable).and_then(Spare::into_request) else { return Err(sort(&line, error)) };
+            request = copy;
+            break;
+        }
+        let connected = timeout(self.answer_within, self.connect()).await;
+        let mut line = connected.unwrap_or(Err(Error::TimedOut))?;
+        match line.ask(request).await {
+            Ok(response) => Ok(self.lend(line, upload, response)),
+            Err(error) if error.message().is_some() => Err(Error::Unreachable(io::ErrorKind::ConnectionReset.into())),
+            Err(error) => Err(sort(&line, error.into_error())),
+        }
     }
 
-    async fn send_patiently(
-        &self,
-        mut request: Request<RequestBody>,
-        spare: Option<Request<RequestBody>>,
-    ) -> Result<(Response<Incoming>, Line), Error> {
-        while let Some(line) = self.checkout() {
-            match line.send(request).await {
-                Attempt::Answered(response, line) => return Ok((response, line)),
-                Attempt::Unsent(back) => request = back,
-                Attempt::Failed { error, heard } => match spare {
-                    Some(copy) if !heard && was_cut(&error) => {
-                        request = copy;
-                        break;
-                    }
-                    Some(_) | None => return Err(sort(error)),
-                },
-            }
-        }
-        match self.connect().await?.send(request).await {
-            Attempt::Answered(response, line) => Ok((response, line)),
-            Attempt::Unsent(_) => Err(Error::Unreachable(io::ErrorKind::ConnectionReset.into())),
-            Attempt::Failed { error, .. } => Err(sort(error)),
-        }
+    fn lend(self: &Arc<Self>, line: Line, upload: Option<Arc<Progress>>, response: Response<Incoming>) -> Response<Answer> {
+        line.answered();
+        let lent = Lent { line, upload, pool: Arc::clone(self) };
+        response.map(|body| Answer::new(body, lent))
     }
 
     fn checkout(&self) -> Option<Line> {
         let mut idle = self.idle.lock();
         while let Some(Idle { line, .. }) = idle.pop() {
-            if !line.sender.is_closed() {
+            if !line.is_closed() {
                 return Some(line);
             }
         }
@@ -166,14 +125,17 @@ impl Pool {
 
     fn put_back(&self, line: Line) {
         let mut idle = self.idle.lock();
-        if idle.len() < IDLE_MAX && !line.sender.is_closed() {
-            idle.push(Idle { line, since: Instant::now() });
+        if idle.len() < IDLE_MAX && !line.is_closed() {
+            idle.push(Idle { line, since: self.clock.load(Ordering::Relaxed) });
         }
     }
 
-    /// Closes connections that were idle too long; the owner of the pool calls it every second or so.
-    pub fn sweep(&self, now: Instant) {
-        self.idle.lock().retain(|idle| !idle.line.sender.is_closed() && now.duration_since(idle.since) < IDLE_LIMIT);
+    /// One second has passed, says the owner of the pool: closes connections that were idle too long, and cuts those whose answer is overdue.
+    pub fn tick(&self) {
+        let now = self.clock.fetch_add(1, Ordering::Relaxed) + 1;
+        self.idle.lock().retain(|idle| !idle.line.is_closed() && now - idle.since < IDLE_LIMIT);
+        let limit = Second::try_from(self.answer_within.as_secs()).unwrap_or(Second::MAX);
+        self.watched.lock().retain(|watched| watched.look(limit));
     }
 
     async fn connect(&self) -> Result<Line, Error> {
@@ -181,9 +143,10 @@ impl Pool {
         let patience = self.outage.patience(start);
         let mut pause = Duration::from_millis(20);
         loop {
-            match self.connect_once().await {
-                Ok(line) => {
+            match Line::open(&self.url, &self.clock).await {
+                Ok((line, watched)) => {
                     self.outage.succeeded(&self.url);
+                    self.watched.lock().push(watched);
                     return Ok(line);
                 }
                 Err(error) => {
@@ -197,44 +160,6 @@ impl Pool {
             pause = (pause * 2).min(Duration::from_millis(200));
         }
     }
-
-    async fn connect_once(&self) -> io::Result<Line> {
-        let stream = dial(&self.url).await?;
-        let ear = Arc::<Ear>::default();
-        let io = TokioIo::new(Hearing { stream, ear: Arc::clone(&ear) });
-        let (sender, connection) = http1::Builder::new().max_buf_size(BUFFER_MAX).handshake(io).await.map_err(io::Error::other)?;
-        // It ends when the pool or the answer lets go of the sender, or when PocketBase closes. Its error reaches the request it serves.
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection to PocketBase ended");
-            }
-        });
-        Ok(Line { sender, ear })
-    }
-}
-
-/// One TCP connection to PocketBase, within a second.
-pub(super) async fn dial(url: &PocketBaseUrl) -> io::Result<TcpStream> {
-    let stream = match url.host().parse::<IpAddr>() {
-        Ok(address) => timeout(CONNECT_TIMEOUT, TcpStream::connect((address, url.port()))).await,
-        Err(_) => timeout(CONNECT_TIMEOUT, TcpStream::connect((url.host(), url.port()))).await,
-    }
-    .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-    stream.set_nodelay(true)?;
-    Ok(stream)
-}
-
-impl Line {
-    async fn send(mut self, request: Request<RequestBody>) -> Attempt {
-        self.ear.heard.store(false, Ordering::Relaxed);
-        match self.sender.try_send_request(request).await {
-            Ok(response) => Attempt::Answered(response, self),
-            Err(mut error) => match error.take_message() {
-                Some(request) => Attempt::Unsent(request),
-                None => Attempt::Failed { error: error.into_error(), heard: self.ear.heard.load(Ordering::Relaxed) },
-            },
-        }
-    }
 }
 
 /// Whether the connection ended, as opposed to an answer that made no sense or a body that could not be read.
@@ -242,8 +167,10 @@ fn was_cut(error: &hyper::Error) -> bool {
     error.is_incomplete_message() || !(error.is_user() || error.is_parse())
 }
 
-fn sort(error: hyper::Error) -> Error {
-    if error.is_user() {
+fn sort(line: &Line, error: hyper::Error) -> Error {
+    if line.is_overdue() {
+        Error::TimedOut
+    } else if error.is_user() {
         Error::ClientBody(error)
     } else if error.is_parse() {
         Error::Malformed(error)
@@ -304,7 +231,7 @@ impl Answer {
 impl Drop for Answer {
     fn drop(&mut self) {
         if let Some(lent) = &self.lent {
-            lent.line.ear.abandoned.store(true, Ordering::Relaxed);
+            lent.line.abandon();
         }
     }
 }
@@ -332,56 +259,5 @@ impl Body for Answer {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
-    }
-}
-
-/// A connection that remembers whether a byte has arrived.
-struct Hearing {
-    stream: TcpStream,
-    ear: Arc<Ear>,
-}
-
-impl Drop for Hearing {
-    /// An abandoned answer is cut off rather than let run out: PocketBase would go on offering what its socket holds, and hear that nobody
-    /// takes it only after a minute of ever rarer attempts.
-    fn drop(&mut self) {
-        if self.ear.abandoned.load(Ordering::Relaxed)
-            && let Err(error) = self.stream.set_zero_linger()
-        {
-            tracing::debug!(%error, "a connection to PocketBase could not be cut off");
-        }
-    }
-}
-
-impl AsyncRead for Hearing {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        if buffer.filled().len() > before {
-            self.ear.heard.store(true, Ordering::Relaxed);
-        }
-        polled
-    }
-}
-
-impl AsyncWrite for Hearing {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bytes)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

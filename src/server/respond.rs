@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use hyper::header::{CONNECTION, HeaderValue};
+use hyper::header::{CONNECTION, HeaderMap, HeaderValue, ORIGIN};
 use hyper::{Request, Response};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
@@ -41,21 +41,41 @@ impl Connection {
 /// Answers one request, whatever happens: a panic is a 500.
 pub(super) async fn respond(request: Request<Incoming>, connection: &Connection) -> Response<Outgoing> {
     let busy = Busy::begin(&connection.pulse);
-    let origin = request.headers().get(hyper::header::ORIGIN).cloned();
-    let id = request.headers().get(api::X_REQUEST_ID).cloned();
+    let asker = Asker::of(request.headers());
     let answered = caught(pin!(answer(request, connection))).await.unwrap_or_else(|panic| Err(Error::panicked(&*panic)));
     answered
         .unwrap_or_else(|error| {
             let closes = error.ends_connection();
             let mut reply = error.into_reply();
-            reply::allow_origin(&mut reply, origin.as_ref(), &connection.app.config.origins);
-            reply.headers_mut().insert(api::X_REQUEST_ID, api::request_id(id.as_ref()));
+            reply::allow_origin(&mut reply, asker.origin.as_ref(), &connection.app.config.origins);
+            reply.headers_mut().insert(api::X_REQUEST_ID, api::request_id(asker.id.as_ref()));
             if closes {
                 reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             reply.map(Content::Ours)
         })
         .map(|content| Outgoing { content, busy })
+}
+
+/// What an answer of our own to a request of PocketBase's repeats from it.
+struct Asker {
+    origin: Option<HeaderValue>,
+    id: Option<HeaderValue>,
+}
+
+impl Asker {
+    /// One look at each header is cheaper than two look-ups, and hardly any request needs it.
+    fn of(headers: &HeaderMap) -> Self {
+        let mut asker = Self { origin: None, id: None };
+        for (name, value) in headers {
+            if name == ORIGIN {
+                asker.origin.get_or_insert_with(|| value.clone());
+            } else if name == api::X_REQUEST_ID {
+                asker.id.get_or_insert_with(|| value.clone());
+            }
+        }
+        asker
+    }
 }
 
 async fn answer(request: Request<Incoming>, connection: &Connection) -> Result<Response<Content>, Error> {
@@ -73,8 +93,8 @@ async fn answer(request: Request<Incoming>, connection: &Connection) -> Result<R
     if request.uri().path() == "*" {
         return Ok(reply::empty().map(Content::Ours));
     }
-    let waiting = Arc::clone(&connection.waiting);
-    let response = forward::forward(request, caller, &connection.pool, &connection.app.config.pocketbase_url, waiting).await?;
+    let (pool, pocketbase) = (&connection.pool, &connection.app.config.pocketbase_url);
+    let response = forward::forward(request, caller, pool, pocketbase, &connection.waiting).await?;
     let until = forward::is_event_stream(&response).then(|| Box::pin(connection.shutdown.clone().cancelled_owned()));
     Ok(response.map(|answer| Content::Theirs { answer, until }))
 }

@@ -3,9 +3,9 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
-use std::task::{Context, Poll, ready};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -29,12 +29,31 @@ enum Phase {
     Lingering,
 }
 
+/// What a worker tells all of its connections.
+struct Shared {
+    clock: AtomicU32,
+    /// Whether no further request is wanted.
+    draining: AtomicBool,
+}
+
+impl Shared {
+    fn at(second: Second) -> Arc<Self> {
+        Arc::new(Self { clock: AtomicU32::new(second), draining: AtomicBool::new(false) })
+    }
+
+    fn now(&self) -> Second {
+        self.clock.load(Ordering::Relaxed)
+    }
+}
+
 /// Seconds of a worker's clock. Zero in a field means "not waiting".
 type Second = u32;
 
 /// What the watch knows of one connection. All of it is written by the worker thread that also reads it.
 pub(super) struct Pulse {
-    clock: Arc<AtomicU32>,
+    worker: Arc<Shared>,
+    /// Wakes the connection's task.
+    waker: OnceLock<Waker>,
     phase: AtomicU8,
     phase_since: AtomicU32,
     /// Since when the client owes a byte of a body.
@@ -46,11 +65,12 @@ pub(super) struct Pulse {
 }
 
 impl Pulse {
-    fn new(clock: Arc<AtomicU32>) -> Self {
-        let now = clock.load(Ordering::Relaxed);
+    fn new(worker: Arc<Shared>) -> Self {
+        let now = worker.now();
         let zero = || AtomicU32::new(0);
         Self {
-            clock,
+            worker,
+            waker: OnceLock::new(),
             phase: AtomicU8::new(Phase::Head as u8),
             phase_since: AtomicU32::new(now),
             body_owed_since: zero(),
@@ -61,7 +81,7 @@ impl Pulse {
 
     fn enter(&self, phase: Phase) {
         self.phase.store(phase as u8, Ordering::Relaxed);
-        self.phase_since.store(self.clock.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.phase_since.store(self.worker.now(), Ordering::Relaxed);
     }
 
     fn heard(&self) {
@@ -82,7 +102,7 @@ impl Pulse {
         if !waiting {
             since.store(0, Ordering::Relaxed);
         } else if since.load(Ordering::Relaxed) == 0 {
-            since.store(self.clock.load(Ordering::Relaxed), Ordering::Relaxed);
+            since.store(self.worker.now(), Ordering::Relaxed);
         }
     }
 
@@ -96,8 +116,14 @@ impl Pulse {
         self.mark(&self.upstream_silent_since, waiting);
     }
 
+    /// Whether the connection is to end with the request that it serves. Its task asks, and is woken when that becomes so.
+    pub(super) fn is_draining(&self, cx: &Context<'_>) -> bool {
+        self.waker.get_or_init(|| cx.waker().clone());
+        self.worker.draining.load(Ordering::Relaxed)
+    }
+
     fn overdue(&self, limits: &Limits) -> Option<Overdue> {
-        let now = self.clock.load(Ordering::Relaxed);
+        let now = self.worker.now();
         let waited = |since: &AtomicU32, limit: Second| match since.load(Ordering::Relaxed) {
             0 => false,
             since => now.saturating_sub(since) > limit,
@@ -172,7 +198,7 @@ const IDLE_UNDER_PRESSURE: Second = 5;
 
 /// All connections of one worker.
 pub(super) struct Watch {
-    clock: Arc<AtomicU32>,
+    shared: Arc<Shared>,
     limits: Limits,
     watched: Mutex<Vec<(Arc<Pulse>, AbortHandle)>>,
 }
@@ -181,7 +207,7 @@ impl Watch {
     pub(super) fn new(config: &Config) -> Self {
         let seconds = |span: Duration| Second::try_from(span.as_secs()).unwrap_or(Second::MAX);
         Self {
-            clock: Arc::new(AtomicU32::new(1)),
+            shared: Shared::at(1),
             limits: Limits {
                 idle: seconds(config.keep_alive_timeout.duration()),
                 head: seconds(config.head_timeout.duration()),
@@ -193,16 +219,22 @@ impl Watch {
     }
 
     pub(super) fn pulse(&self) -> Arc<Pulse> {
-        Arc::new(Pulse::new(Arc::clone(&self.clock)))
+        Arc::new(Pulse::new(Arc::clone(&self.shared)))
     }
 
     pub(super) fn add(&self, pulse: Arc<Pulse>, task: AbortHandle) {
         self.watched.lock().push((pulse, task));
     }
 
+    /// Lets every connection end with the request that it serves, those that are added later too.
+    pub(super) fn drain(&self) {
+        self.shared.draining.store(true, Ordering::Relaxed);
+        self.watched.lock().iter().filter_map(|(pulse, _)| pulse.waker.get()).for_each(Waker::wake_by_ref);
+    }
+
     /// One second has passed: forgets connections that have ended and ends those that are overdue.
     pub(super) fn tick(&self, under_pressure: bool) {
-        self.clock.fetch_add(1, Ordering::Relaxed);
+        self.shared.clock.fetch_add(1, Ordering::Relaxed);
         let idle = if under_pressure { self.limits.idle.min(IDLE_UNDER_PRESSURE) } else { self.limits.idle };
         let limits = Limits { idle, ..self.limits };
         self.watched.lock().retain(|(pulse, task)| {
@@ -291,54 +323,54 @@ mod tests {
 
     const LIMITS: Limits = Limits { idle: 300, head: 30, stall: 60, upstream: 360 };
 
-    fn at(second: Second) -> (Arc<AtomicU32>, Arc<Pulse>) {
-        let clock = Arc::new(AtomicU32::new(second));
-        (Arc::clone(&clock), Arc::new(Pulse::new(clock)))
+    fn at(second: Second) -> (Arc<Shared>, Arc<Pulse>) {
+        let worker = Shared::at(second);
+        (Arc::clone(&worker), Arc::new(Pulse::new(worker)))
     }
 
     #[test]
     fn a_silent_connection_has_the_time_of_a_head_and_then_that_of_an_idle_one() {
-        let (clock, pulse) = at(1);
-        clock.store(31, Ordering::Relaxed);
+        let (worker, pulse) = at(1);
+        worker.clock.store(31, Ordering::Relaxed);
         assert_eq!(pulse.overdue(&LIMITS), None);
-        clock.store(32, Ordering::Relaxed);
+        worker.clock.store(32, Ordering::Relaxed);
         assert_eq!(pulse.overdue(&LIMITS), Some(Overdue::Head));
         drop(Busy::begin(&pulse));
-        clock.store(332, Ordering::Relaxed);
+        worker.clock.store(332, Ordering::Relaxed);
         assert_eq!(pulse.overdue(&LIMITS), None);
-        clock.store(333, Ordering::Relaxed);
+        worker.clock.store(333, Ordering::Relaxed);
         assert_eq!(pulse.overdue(&LIMITS), Some(Overdue::Idle));
     }
 
     #[test]
     fn a_connection_whose_last_answer_is_not_out_is_not_idle() {
-        let (clock, pulse) = at(1);
+        let (worker, pulse) = at(1);
         drop(Busy::begin(&pulse));
-        clock.store(300, Ordering::Relaxed);
+        worker.clock.store(300, Ordering::Relaxed);
         pulse.wrote(false);
-        clock.store(350, Ordering::Relaxed);
+        worker.clock.store(350, Ordering::Relaxed);
         assert_eq!(pulse.overdue(&LIMITS), None, "idle for long, but for the tail of an answer");
-        clock.store(361, Ordering::Relaxed);
+        worker.clock.store(361, Ordering::Relaxed);
         assert_eq!(pulse.overdue(&LIMITS), Some(Overdue::Reading));
         pulse.wrote(true);
         assert_eq!(pulse.overdue(&LIMITS), None, "idle only from now on");
-        clock.store(662, Ordering::Relaxed);
+        worker.clock.store(662, Ordering::Relaxed);
         assert_eq!(pulse.overdue(&LIMITS), Some(Overdue::Idle));
     }
 
     #[test]
     fn a_busy_connection_has_no_total_limit() {
-        let (clock, pulse) = at(1);
+        let (worker, pulse) = at(1);
         let busy = Busy::begin(&pulse);
-        clock.store(100_000, Ordering::Relaxed);
+        worker.clock.store(100_000, Ordering::Relaxed);
         assert_eq!(pulse.overdue(&LIMITS), None);
         busy.pulse().body_owed(true);
         busy.pulse().upstream_silent(true);
-        clock.store(100_061, Ordering::Relaxed);
+        worker.clock.store(100_061, Ordering::Relaxed);
         assert_eq!(pulse.overdue(&LIMITS), Some(Overdue::Body));
         busy.pulse().body_owed(false);
         assert_eq!(pulse.overdue(&LIMITS), None);
-        clock.store(100_361, Ordering::Relaxed);
+        worker.clock.store(100_361, Ordering::Relaxed);
         assert_eq!(pulse.overdue(&LIMITS), Some(Overdue::Upstream));
         drop(busy);
         assert_eq!(pulse.overdue(&LIMITS), None);

@@ -1,9 +1,10 @@
 //! One thread's share of the connections.
 
 use std::convert::Infallible;
+use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hyper::Request;
 use hyper::body::Incoming;
@@ -18,7 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use super::limits::Places;
 use super::respond::{self, Connection};
-use super::watch::{Watch, Watched};
+use super::watch::{Pulse, Watch, Watched};
 use super::{Arrival, Load, Place};
 use crate::app::App;
 use crate::pocketbase::pool::Pool;
@@ -57,6 +58,7 @@ impl Worker {
                 () = shutdown.cancelled() => break,
             }
         }
+        self.watch.drain();
         // Connections that were accepted before the listener closed may still be on their way.
         while let Some(arrival) = arrivals.recv().await {
             self.serve(arrival, shutdown.clone());
@@ -78,7 +80,7 @@ impl Worker {
 
     fn tick(&self) {
         self.watch.tick(self.places.under_pressure());
-        self.pool.sweep(Instant::now());
+        self.pool.tick();
     }
 
     fn serve(&self, arrival: Arrival, shutdown: CancellationToken) {
@@ -88,14 +90,14 @@ impl Worker {
             Err(error) => return tracing::error!(%error, "a connection could not be taken over"),
         };
         let pulse = self.watch.pulse();
-        let connection = Connection::new(Arc::clone(&self.app), Arc::clone(&self.pool), caller, Arc::clone(&pulse), shutdown.clone());
+        let connection = Connection::new(Arc::clone(&self.app), Arc::clone(&self.pool), caller, Arc::clone(&pulse), shutdown);
         let io = Watched::new(stream, Arc::clone(&pulse));
-        let task = self.tasks.spawn(serve_connection(io, Arc::new(connection), shutdown, (place, load)));
+        let task = self.tasks.spawn(serve_connection(io, Arc::new(connection), Arc::clone(&pulse), (place, load)));
         self.watch.add(pulse, task.abort_handle());
     }
 }
 
-async fn serve_connection(io: Watched, connection: Arc<Connection>, shutdown: CancellationToken, _counted: (Place, Load)) {
+async fn serve_connection(io: Watched, connection: Arc<Connection>, pulse: Arc<Pulse>, _counted: (Place, Load)) {
     let service = service_fn(move |request: Request<Incoming>| {
         let connection = Arc::clone(&connection);
         async move { Ok::<_, Infallible>(respond::respond(request, &connection).await) }
@@ -108,15 +110,17 @@ async fn serve_connection(io: Watched, connection: Arc<Connection>, shutdown: Ca
             .header_read_timeout(None)
             .serve_connection(TokioIo::new(io), service)
     );
-    let ended = tokio::select! {
-        biased;
-        ended = http.as_mut() => ended,
-        () = shutdown.cancelled() => {
-            http.as_mut().graceful_shutdown();
-            http.await
+    let mut stopping = false;
+    let ended = poll_fn(|cx| {
+        let polled = http.as_mut().poll(cx);
+        if polled.is_ready() || stopping || !pulse.is_draining(cx) {
+            return polled;
         }
-    };
-    if let Err(error) = ended {
+        stopping = true;
+        http.as_mut().graceful_shutdown();
+        http.as_mut().poll(cx)
+    });
+    if let Err(error) = ended.await {
         tracing::debug!(error = &error as &dyn std::error::Error, "a client's connection ended early");
     }
 }
