@@ -5,10 +5,30 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{Config, Credentials};
+use crate::config::{self, Config, Credentials};
+use crate::fal;
+use crate::keys::Keys;
 use crate::pocketbase::Store;
 use crate::pocketbase::health::Health;
 use crate::pocketbase::outage::Outage;
+use crate::sessions::{Derivations, Limits};
+use crate::vault::{Iterations, Method};
+
+/// One derivation keeps a core busy for 60 ms and longer; the proxy comes first.
+const DERIVATION_THREADS: usize = 1;
+/// As many as one thread does in about two seconds.
+const MOST_WAITING_DERIVATIONS: usize = 32;
+
+/// Why a sidecar cannot be put together.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// FAL cannot be reached by what is configured.
+    #[error(transparent)]
+    Fal(#[from] fal::SetupError),
+    /// The system refused a thread.
+    #[error(transparent)]
+    System(#[from] std::io::Error),
+}
 
 /// One running sidecar.
 pub struct App {
@@ -22,6 +42,8 @@ pub struct App {
     pub outage: Arc<Outage>,
     /// PocketBase as our store.
     pub store: Store,
+    /// Users' FAL keys and their sessions.
+    pub keys: Keys,
     /// Where our own work runs: requests to our endpoints are carried to their end there, whether or not the client stays.
     pub runtime: Handle,
     /// That work; a drain waits for it.
@@ -31,12 +53,26 @@ pub struct App {
 impl App {
     /// A sidecar that has not begun to listen.
     ///
+    /// # Errors
+    /// When a thread cannot be started, or FAL cannot be reached by what is configured.
+    ///
     /// # Panics
     /// Outside a runtime: that is where its own work will run.
-    pub fn new(config: Config, credentials: Option<Credentials>, max_connections: usize) -> Self {
+    pub fn new(config: Config, credentials: Option<Credentials>, max_connections: usize) -> Result<Self, SetupError> {
         let health = Health::new(config.pocketbase_url.clone());
         let outage = Arc::<Outage>::default();
         let store = Store::new(&config.pocketbase_url, config.users_collection.clone(), credentials, Arc::clone(&outage));
-        Self { config, max_connections, health, outage, store, runtime: Handle::current(), tasks: TaskTracker::new() }
+        let fal = Arc::new(fal::Client::new(fal::Settings::new(&config.fal))?);
+        let derivations = Arc::new(Derivations::start(DERIVATION_THREADS, MOST_WAITING_DERIVATIONS)?);
+        let limits = Limits { lifetime: config.keys.session_ttl.duration(), ..Limits::default() };
+        let keys = Keys::new((Arc::clone(&store.admin), Arc::clone(&store.callers)), fal, derivations, method(&config.keys), limits);
+        Ok(Self { config, max_connections, health, outage, store, keys, runtime: Handle::current(), tasks: TaskTracker::new() })
+    }
+}
+
+fn method(keys: &config::Keys) -> Method {
+    match keys.seal_format {
+        config::SealFormat::Former => Method::Former,
+        config::SealFormat::V2 => Method::V2 { iterations: Iterations::try_from(keys.kdf_iterations).unwrap_or(Iterations::RECOMMENDED) },
     }
 }

@@ -8,6 +8,7 @@ use hyper::StatusCode;
 use hyper::header::{ALLOW, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use serde::Serialize;
 
+use crate::keys;
 use crate::pocketbase::callers::Stranger;
 use crate::pocketbase::{self, pool};
 use crate::reply::{self, Reply};
@@ -133,6 +134,25 @@ impl From<Stranger> for Error {
     }
 }
 
+impl From<keys::Error> for Error {
+    fn from(error: keys::Error) -> Self {
+        match error {
+            keys::Error::NoKey => Fault::whole("No FAL token is stored: set one up first.").into(),
+            keys::Error::Malformed => Fault::whole("Invalid FAL token format: please set up the token again.").into(),
+            keys::Error::WrongPassword => Self::Unauthenticated("Invalid password."),
+            keys::Error::KeyRejected => {
+                Fault::invalid("fal_token", "validation_invalid_value", "is rejected by FAL: nothing was stored").into()
+            }
+            keys::Error::Throttled(throttled) => {
+                Self::TooMany { words: "Too many wrong passwords. Please try again later.", retry_after: throttled.retry_after }
+            }
+            keys::Error::Busy(_) => Self::Busy("Too many are signing in at this moment. Please try again."),
+            keys::Error::Restless => Self::Conflict("The FAL token was changed from elsewhere at this moment. Please try again."),
+            keys::Error::Store(error) => Self::Store(error),
+        }
+    }
+}
+
 /// What the caller reads. PocketBase's own clients find the fields they know.
 #[derive(Serialize)]
 struct Shape<'a> {
@@ -178,10 +198,10 @@ impl Error {
     }
 
     fn retry_after(&self, status: StatusCode) -> Option<Duration> {
-        match self {
-            Self::TooMany { retry_after, .. } => Some(*retry_after),
-            _ => (status == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER_OUTAGE),
+        if let Self::TooMany { retry_after, .. } = self {
+            return Some(*retry_after);
         }
+        (status == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER_OUTAGE)
     }
 
     fn words(&self) -> (StatusCode, &'static str, String) {

@@ -14,6 +14,8 @@ pub mod error;
 
 pub mod app;
 
+pub mod keys;
+
 pub mod fal;
 pub mod pocketbase;
 pub mod sessions;

@@ -14,6 +14,16 @@ use crate::config::AllowedOrigin;
 /// An answer of our own.
 pub type Reply = Response<Full<Bytes>>;
 
+/// A time in our answers: RFC 3339, UTC, to the millisecond.
+#[derive(Clone, Copy, Debug)]
+pub struct Time(pub jiff::Timestamp);
+
+impl Serialize for Time {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0.strftime("%Y-%m-%dT%H:%M:%S.%3fZ"))
+    }
+}
+
 /// The methods that PocketBase's preflight answer names.
 const METHODS: HeaderValue = HeaderValue::from_static("GET,HEAD,PUT,PATCH,POST,DELETE");
 const CROSS_ORIGIN_OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
@@ -21,8 +31,12 @@ const CROSS_ORIGIN_OPENER_POLICY: HeaderName = HeaderName::from_static("cross-or
 /// A JSON answer with the security headers that PocketBase sends.
 pub fn json(status: StatusCode, value: &impl Serialize) -> Reply {
     // Only a map with keys that are not strings, or a Serialize that fails on its own, cannot be written. Ours are plain structs.
-    let body = serde_json::to_vec(value).expect("plain structs can always be written as JSON");
-    let mut reply = Response::new(Full::from(body));
+    raw(status, serde_json::to_vec(value).expect("plain structs can always be written as JSON").into())
+}
+
+/// The same with a body that is JSON already.
+pub fn raw(status: StatusCode, json: Bytes) -> Reply {
+    let mut reply = Response::new(Full::from(json));
     *reply.status_mut() = status;
     let headers = reply.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

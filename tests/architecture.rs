@@ -11,6 +11,7 @@ const LAYERS: &[&[&str]] = &[
     &["error"],
     &["app"],
     &["jobs"],
+    &["keys"],
     &["sessions", "pocketbase", "fal"],
     &["vault", "reply", "wire"],
     &["money", "id", "config", "simulator"],

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
 use hyper::http::request::Parts;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
@@ -14,11 +14,20 @@ use tokio::time::timeout;
 use crate::app::App;
 use crate::error::{Error, Fault};
 use crate::pocketbase::callers::User;
+use crate::vault::Password;
+
+const X_SESSION_ID: HeaderName = HeaderName::from_static("x-session-id");
 
 /// api.md: bodies are at most 64 KiB.
 const LONGEST_BODY: usize = 64 * 1024;
 /// In which so much must have come.
 const BODY_WITHIN: Duration = Duration::from_secs(30);
+
+/// A user, and the address that they call from.
+pub(super) struct Caller {
+    pub(super) user: User,
+    pub(super) address: IpAddr,
+}
 
 /// One request to one of our endpoints.
 pub(super) struct Request<'a> {
@@ -44,6 +53,21 @@ impl<'a> Request<'a> {
     pub(super) async fn user_now(&self) -> Result<User, Error> {
         let token = self.token()?;
         Ok(self.app.store.callers.check_now(token, self.address).await?)
+    }
+
+    /// The user at this moment, with their address: for what may be tried only so often.
+    pub(super) async fn user_here(&self) -> Result<Caller, Error> {
+        Ok(Caller { user: self.user_now().await?, address: self.address })
+    }
+
+    /// The id of a session, as it was sent.
+    pub(super) fn session_id(&self) -> Option<&HeaderValue> {
+        self.parts.headers.get(X_SESSION_ID)
+    }
+
+    /// What the caller's browser calls itself.
+    pub(super) fn agent(&self) -> Option<HeaderValue> {
+        self.parts.headers.get(USER_AGENT).cloned()
     }
 
     /// With or without `Bearer`, as PocketBase takes it.
@@ -87,6 +111,29 @@ impl<'a> Request<'a> {
             Ok(whole.freeze())
         };
         timeout(BODY_WITHIN, whole).await.unwrap_or(Err(Error::BodyCut))
+    }
+}
+
+/// A field that must be there; an empty text is not.
+pub(super) fn given<T: Given>(field: &str, value: Option<T>) -> Result<T, Error> {
+    value.filter(|value| !value.is_blank()).ok_or_else(|| Fault::required(field).into())
+}
+
+/// What a field can be given as.
+pub(super) trait Given {
+    /// Whether it is there, and empty.
+    fn is_blank(&self) -> bool;
+}
+
+impl Given for String {
+    fn is_blank(&self) -> bool {
+        self.is_empty()
+    }
+}
+
+impl Given for Password {
+    fn is_blank(&self) -> bool {
+        self.expose().is_empty()
     }
 }
 

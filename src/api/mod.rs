@@ -1,8 +1,10 @@
 //! Our own endpoints: everything below `/api/custom/`.
 
+mod auth;
 mod extract;
 mod financial;
 mod status;
+mod tokens;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -25,11 +27,26 @@ use extract::Request;
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Every endpoint, one a line: method, path, and who may call it (`open`: anybody).
-async fn route(request: Request<'_>, method: &Method, path: &[&str]) -> Result<Reply, Error> {
+async fn route(mut request: Request<'_>, method: &Method, path: &[&str]) -> Result<Reply, Error> {
     let app = request.app;
     match (method, path) {
         (&Method::GET, ["status"]) => ok(&status::status(app).await), // open
         (&Method::GET, ["test"]) => ok(&status::test()),              // open
+
+        (&Method::POST, ["tokens", "setup"]) => ok(&tokens::setup(app, request.user_now().await?, request.json().await?).await?),
+        (&Method::POST, ["tokens", "verify"]) => ok(&tokens::verify(app, request.user_here().await?, request.json().await?).await?),
+        (&Method::POST, ["tokens", "change-password"]) => {
+            ok(&tokens::change_password(app, request.user_here().await?, request.json().await?).await?)
+        }
+        (&Method::DELETE, ["tokens"]) => ok(&tokens::delete(app, request.user_now().await?).await?),
+
+        (&Method::POST, ["auth", "login"]) => auth::login(app, request.address, request.agent(), request.json().await?).await, // open
+        (&Method::POST, ["auth", "create-session"]) => {
+            ok(&auth::create_session(app, request.user_here().await?, request.json().await?).await?)
+        }
+        (&Method::DELETE, ["auth", "session"]) => ok(&auth::delete_session(app, &request.user().await?, request.session_id())?),
+        (&Method::GET, ["auth", "token-status"]) => ok(&auth::token_status(app, request.user().await?).await?),
+
         (&Method::GET, ["financial", "stats"]) => ok(&financial::stats(app, request.user().await?).await?),
         _ => Err(Error::NotFound),
     }

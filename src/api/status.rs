@@ -23,8 +23,8 @@ struct Services {
 
 #[derive(Serialize)]
 struct Sessions {
-    active: u64,
-    total: u64,
+    active: usize,
+    total: usize,
 }
 
 #[derive(Serialize)]
@@ -41,14 +41,15 @@ pub(super) struct Test {
     message: &'static str,
 }
 
-/// `degraded` while PocketBase does not answer. No session can be opened and no model can be used yet, so there are none to list.
+/// `degraded` while PocketBase does not answer. No model can be used yet, so there are none to list.
 pub(super) async fn status(app: &App) -> Status {
     let up = app.health.is_up().await;
+    let sessions = app.keys.sessions.statistics(std::time::Instant::now());
     Status {
         status: if up { "ok" } else { "degraded" },
         services: Services {
             encryption: "AES-256-GCM with PBKDF2",
-            sessions: Sessions { active: 0, total: 0 },
+            sessions: Sessions { active: sessions.active, total: sessions.total },
             pocketbase: if up { "ok" } else { "unreachable" },
         },
         available_models: BTreeMap::new(),

@@ -60,6 +60,7 @@ async fn serve(dev: Dev) -> Result<(), Failure> {
     let credentials = home.credentials(&dev.pocketbase_bin).await?;
     let mut config = dev.config;
     config.superuser = Superuser::with_password(&credentials.email, &credentials.password).map_err(Failure::Setting)?;
+    config.fal.point_at(simulator.local_addr()?).map_err(Failure::Setting)?;
     let listener = Listener::bind(config)?;
     let mut pocketbase = home.start(&dev.pocketbase_bin, &url)?;
     let served = tokio::select! {

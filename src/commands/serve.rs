@@ -12,8 +12,8 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::Failure;
-use crate::app::App;
-use crate::config::Config;
+use crate::app::{App, SetupError};
+use crate::config::{Config, Credentials};
 use crate::server;
 
 /// Run the sidecar in front of PocketBase.
@@ -52,7 +52,7 @@ impl Listener {
             )));
         }
         let socket = bind(&config)?;
-        Ok(Self { socket, app: App::new(config, credentials, max_connections) })
+        Ok(Self { socket, app: app(config, credentials, max_connections)? })
     }
 
     /// Where it listens.
@@ -67,7 +67,10 @@ impl Listener {
         tracing::info!(%address, %pocketbase, max_connections = self.app.max_connections, "listening on http://{address}");
         let app = Arc::new(self.app);
         let watched = Arc::clone(&app);
-        let watch = tokio::spawn(async move { watched.store.watch().await });
+        let watch = tokio::spawn(async move {
+            let guard = watched.keys.guard(watched.store.changes.subscribe(), watched.config.keys.session_sweep.duration());
+            tokio::join!(watched.store.watch(), guard)
+        });
         let served = server::run(self.socket, Arc::clone(&app), shutdown).await;
         app.tasks.close();
         if timeout(app.config.drain_timeout.duration(), app.tasks.wait()).await.is_err() {
@@ -78,6 +81,13 @@ impl Listener {
         tracing::info!("stopped");
         Ok(())
     }
+}
+
+fn app(config: Config, credentials: Option<Credentials>, max_connections: usize) -> Result<App, Failure> {
+    App::new(config, credentials, max_connections).map_err(|error| match error {
+        SetupError::Fal(error) => Failure::Setting(error.to_string()),
+        SetupError::System(error) => Failure::System(error),
+    })
 }
 
 /// Accepted sockets inherit what is set here: no delay for small answers, and probes that find out about peers that vanished.

@@ -1,5 +1,7 @@
 //! Every setting of the sidecar, read once from flags and environment variables of the same name.
 
+mod fal;
+mod keys;
 mod log;
 mod network;
 mod secret;
@@ -10,6 +12,8 @@ use std::net::SocketAddr;
 
 use clap::Args;
 
+pub use fal::{Fal, FalUrl, HostPattern, is_loopback};
+pub use keys::{Keys, SealFormat};
 pub use log::{Log, LogFilter, LogFormat};
 pub use network::{AllowedOrigin, CollectionName, PocketBaseUrl, TrustedProxy};
 pub use secret::Secret;
@@ -34,6 +38,14 @@ pub struct Config {
     /// The auth collection whose users have keys, sessions and images
     #[arg(long, env = "GENERATIO_USERS_COLLECTION", default_value = "generatio_users", value_name = "NAME")]
     pub users_collection: CollectionName,
+
+    /// Seals and sessions.
+    #[command(flatten)]
+    pub keys: Keys,
+
+    /// How FAL is reached.
+    #[command(flatten)]
+    pub fal: Fal,
 
     /// Origins that may call our own endpoints from a browser, like PocketBase's --origins; `*` is all of them
     #[arg(long, env = "GENERATIO_ORIGINS", default_value = "*", value_delimiter = ',', value_name = "ORIGIN,...")]

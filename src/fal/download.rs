@@ -11,7 +11,7 @@ use super::Client;
 use super::call::{Bounds, SMALL, read};
 use super::error::{Error, What};
 use super::picture::Picture;
-use super::settings::is_loopback;
+use crate::config::is_loopback;
 
 /// The largest picture that is kept, in bytes. It is held in memory, as what stores it wants it whole.
 pub const LARGEST_PICTURE: usize = 64 << 20;

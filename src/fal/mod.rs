@@ -24,6 +24,7 @@ mod urls;
 use reqwest::redirect;
 use tokio::sync::Semaphore;
 
+pub use crate::config::{FalUrl, HostPattern};
 pub use charge::{Charge, Facts, Fallback, Price, Size, Unit, UnitPrice, Units};
 pub use check::{Checked, Verdict};
 pub use download::LARGEST_PICTURE;
@@ -34,7 +35,7 @@ pub use key::{Key, NotAKey};
 pub use output::{Image, Output};
 pub use picture::{Format, Picture};
 pub use said::{InputFault, Said};
-pub use settings::{FalUrl, HostPattern, Settings, Timeouts};
+pub use settings::{Settings, Timeouts};
 pub use submit::{NotSubmitted, Reached};
 pub use urls::{EndpointId, Handle, Links, RequestId};
 

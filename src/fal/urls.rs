@@ -6,7 +6,7 @@ use std::str::FromStr;
 use reqwest::Url;
 use serde_json::Value;
 
-use super::settings::FalUrl;
+use crate::config::FalUrl;
 
 /// A model at FAL: `fal-ai/flux/schnell`, `workflows/owner/app`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

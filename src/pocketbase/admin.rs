@@ -16,8 +16,9 @@ use super::http::{Call, Http, Said};
 use super::readiness::Readiness;
 use super::refusal::Refusal;
 use super::rows::{Row, Table};
-use super::sign_in::SignIn;
+use super::superuser::SignIn;
 use crate::config::{CollectionName, Credentials};
+use crate::id::UserId;
 
 /// Pauses between attempts at a call that may be repeated; PocketBase restarts itself in one to three seconds.
 const PAUSES: [Duration; 3] = [Duration::from_millis(100), Duration::from_millis(500), Duration::from_millis(1500)];
@@ -95,6 +96,24 @@ impl Admin {
     pub async fn update(&self, table: Table, id: impl AsRef<str>, fields: &impl Serialize) -> Result<(), Error> {
         let target = format!("{}/{}?fields=id", self.path(table)?, id.as_ref());
         self.call(Method::PATCH, &target, Some(json(fields)), Repeat::Harmless).await.map(drop)
+    }
+
+    /// A token of a user's, made for us: it cannot be renewed, and PocketBase takes it until the user's password changes.
+    pub async fn impersonate(&self, user: UserId, duration: Duration) -> Result<HeaderValue, Error> {
+        #[derive(Serialize)]
+        struct Wish {
+            duration: u64,
+        }
+        #[derive(Deserialize)]
+        struct Issued {
+            token: String,
+        }
+        let target = format!("/api/collections/{}/impersonate/{user}?fields=token", self.name(Table::Users));
+        let issued: Issued =
+            parse(&self.call(Method::POST, &target, Some(json(&Wish { duration: duration.as_secs() })), Repeat::Harmless).await?)?;
+        let mut token = HeaderValue::from_str(&issued.token).map_err(|_| Error::NotReady("it issues tokens that are none".into()))?;
+        token.set_sensitive(true);
+        Ok(token)
     }
 
     /// Asks a superuser-only route of our hooks.

@@ -163,9 +163,7 @@ impl Callers {
     async fn ask(&self, token: &str, claims: &Claims, address: IpAddr) -> Result<User, Stranger> {
         let mut header = HeaderValue::from_str(token).map_err(|_| Stranger::NoToken)?;
         header.set_sensitive(true);
-        let from = HeaderValue::from_str(&address.to_string()).map_err(|_| Stranger::NoToken)?;
-        let call = refresh(&claims.collection, &header).header(X_REAL_IP, from.clone()).header(X_FORWARDED_FOR, from);
-        let said = self.http.call(call).await.map_err(Error::from)?;
+        let said = self.http.call(with_address(refresh(&claims.collection, &header), address)).await.map_err(Error::from)?;
         match said.status {
             StatusCode::OK => {
                 let Refreshed { record } = serde_json::from_slice(&said.body).map_err(Error::Unexpected)?;
@@ -183,6 +181,12 @@ impl Callers {
 fn refresh(collection: &CollectionId, token: &HeaderValue) -> Call {
     let target = format!("/api/collections/{}/auth-refresh?fields=record.id,record.collectionId", collection.as_str());
     Call::new(Method::POST, target).token(token)
+}
+
+/// On behalf of a caller from this address, as the proxy would say it.
+pub(super) fn with_address(call: Call, address: IpAddr) -> Call {
+    let from = HeaderValue::from_str(&address.to_string()).expect("an address has only digits, letters, dots and colons");
+    call.header(X_REAL_IP, from.clone()).header(X_FORWARDED_FOR, from)
 }
 
 fn digest(token: &str) -> Key {

@@ -67,9 +67,17 @@ impl Watch {
         let mut pause = PAUSE;
         loop {
             let since = Instant::now();
-            match self.once().await {
-                Ok(()) => tracing::debug!("PocketBase ended the subscription to changes"),
-                Err(error) => self.readiness_after(&error),
+            match look(&self.admin).await {
+                Ok(found) => {
+                    self.readiness.keep(found);
+                    match self.subscribe().await {
+                        Ok(()) => tracing::debug!("PocketBase ended the subscription to changes"),
+                        Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "the subscription to changes was lost"),
+                    }
+                }
+                // PocketBase being away is said by the pool, and a call made now would say it too.
+                Err(Error::Exchange(error)) => tracing::debug!(error = &error as &dyn std::error::Error, "PocketBase was not looked at"),
+                Err(error) => self.readiness.lose(&error),
             }
             self.callers.forget_all();
             self.tell(Change::Anything);
@@ -81,19 +89,8 @@ impl Watch {
         }
     }
 
-    fn readiness_after(&self, error: &Error) {
-        match error {
-            // PocketBase being away is said by the pool, and a call made now would say it too.
-            Error::Exchange(_) => tracing::debug!(error = error as &dyn std::error::Error, "the subscription to changes was lost"),
-            Error::NoSuperuser | Error::Credentials(_) | Error::NotReady(_) | Error::Refused(_) | Error::Unexpected(_) => {
-                self.readiness.lose(error);
-            }
-        }
-    }
-
-    /// From a sign-in to the end of the subscription.
-    async fn once(&self) -> Result<(), Error> {
-        self.readiness.keep(look(&self.admin).await?);
+    /// Until the subscription ends.
+    async fn subscribe(&self) -> Result<(), Error> {
         let mut events = Events::open(self.admin.http()).await?;
         let topics = [topic(self.admin.name(Table::Users)), topic(self.admin.name(Table::Meta))];
         let greeting = timeout(GREETING_WITHIN, events.next()).await.map_err(|_| silent())??.ok_or_else(silent)?;
@@ -138,10 +135,11 @@ impl Watch {
         #[derive(Serialize)]
         struct Song {
             id: &'static str,
+            key: &'static str,
         }
         let table = self.admin.name(Table::Meta);
         let target = format!("/api/collections/{table}/records/{CANARY}?fields=id");
-        let body = || Some(super::admin::json(&Song { id: CANARY }));
+        let body = || Some(super::admin::json(&Song { id: CANARY, key: "canary" }));
         match self.admin.call(Method::PATCH, &target, body(), Repeat::Harmless).await {
             Err(Error::Refused(refusal)) if refusal.status == StatusCode::NOT_FOUND => {
                 self.admin.call(Method::POST, &format!("/api/collections/{table}/records?fields=id"), body(), Repeat::Never).await.map(drop)

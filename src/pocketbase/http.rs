@@ -107,7 +107,7 @@ impl Http {
     pub async fn open(&self, call: Call) -> Result<Response<Answer>, pool::Error> {
         let Call { method, target, mut headers, body, .. } = call;
         headers.insert(HOST, self.authority.clone());
-        headers.insert(USER_AGENT, USER_AGENT_VALUE);
+        headers.entry(USER_AGENT).or_insert(USER_AGENT_VALUE);
         headers.entry(ACCEPT).or_insert(HeaderValue::from_static("application/json"));
         self.pool.send(request(method, &target, headers, body)?).await
     }

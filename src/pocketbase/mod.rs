@@ -16,8 +16,9 @@ pub mod pool;
 pub mod readiness;
 pub mod refusal;
 pub mod rows;
-mod sign_in;
+pub mod sign_in;
 mod spare;
+mod superuser;
 
 use std::sync::Arc;
 use std::time::Duration;

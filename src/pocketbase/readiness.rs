@@ -56,9 +56,13 @@ pub struct Problem {
     /// Whether `generatio doctor --fix` can mend it.
     #[serde(default)]
     pub fixable: bool,
-    /// Whether endpoints that need this collection cannot work.
-    #[serde(default)]
-    pub blocking: bool,
+}
+
+impl Problem {
+    /// Whether endpoints that need this collection cannot work. A rule that was loosened is its administrator's decision: doctor says so.
+    pub fn is_blocking(&self) -> bool {
+        !self.field.ends_with("Rule")
+    }
 }
 
 impl Readiness {
@@ -66,7 +70,7 @@ impl Readiness {
     /// Says what is missing, when something is missing that work in this table needs.
     pub(super) fn require(&self, table: Table, name: &str) -> Result<(), Error> {
         let found = self.found()?;
-        let stands_against = |problem: &&Problem| problem.blocking && (problem.collection.is_empty() || problem.collection == name);
+        let stands_against = |problem: &&Problem| problem.is_blocking() && (problem.collection.is_empty() || problem.collection == name);
         match found.problems.iter().find(stands_against) {
             Some(problem) => {
                 tracing::debug!(?table, problem = problem.problem, "a call to PocketBase was not made");
@@ -115,10 +119,7 @@ impl Readiness {
 
     /// Nothing works, and why; said when it is news.
     pub(super) fn lose(&self, error: &Error) {
-        let words = match error {
-            Error::NotReady(words) => words.to_string(),
-            other => other.to_string(),
-        };
+        let words = if let Error::NotReady(words) = error { words.to_string() } else { error.to_string() };
         let mut state = self.state.write();
         let news = !matches!(&*state, State::Unusable(before) if **before == *words);
         if news {

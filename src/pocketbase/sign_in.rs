@@ -1,157 +1,83 @@
-//! The superuser's own token: signed in once for all who wait, renewed before it ends.
+//! A user's sign-in, passed through: PocketBase's own rules, limits and alerts apply.
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::net::IpAddr;
 
-use hyper::header::HeaderValue;
-use hyper::{Method, StatusCode};
-use jiff::Timestamp;
+use hyper::Method;
+use hyper::header::{HeaderValue, USER_AGENT};
 use serde::{Deserialize, Serialize};
-use tokio::sync::Mutex;
+use serde_json::value::RawValue;
 
-use super::Error;
-use super::claims::Claims;
-use super::http::{Call, Http};
-use super::refusal::Refusal;
-use crate::config::Credentials;
+use super::callers::{User, with_address};
+use super::http::{Call, Said};
+use super::rows::Table;
+use super::{Error, Store};
 
-/// A sign-in may wait for a mail that PocketBase sends first (`facts/pocketbase.md` 1).
-const WITHIN: Duration = Duration::from_secs(40);
-/// After a refusal nobody asks again for this long: PocketBase counts sign-ins, and a wrong password does not become right.
-const REST: Duration = Duration::from_secs(5);
-/// A token is renewed when less than this part of a day is left of it.
-const RENEW_BEFORE: i64 = 6 * 3600;
-
-/// How the sidecar proves to PocketBase that it is a superuser.
-pub(super) struct SignIn {
-    credentials: Option<Credentials>,
-    /// Held while PocketBase is asked: whoever comes meanwhile waits for that answer.
-    state: Mutex<State>,
+/// What a user signs in with, and from where.
+pub struct SignIn<'a> {
+    /// E-mail address, or whatever else the collection takes.
+    pub identity: &'a str,
+    /// PocketBase's password.
+    pub password: &'a str,
+    /// The first factor's id, where this is the second.
+    pub mfa_id: Option<&'a str>,
+    /// The caller's.
+    pub address: IpAddr,
+    /// The caller's browser: PocketBase mails an alert for one that it has not seen.
+    pub agent: Option<HeaderValue>,
 }
 
-#[derive(Default)]
-struct State {
-    token: Option<Held>,
-    refused: Option<(Instant, Arc<str>)>,
-}
-
-struct Held {
-    header: HeaderValue,
-    /// Seconds of the Unix epoch.
-    expires: i64,
-    renewable: bool,
+/// PocketBase's answer to a sign-in that worked.
+pub struct SignedIn<'a> {
+    /// The user's token.
+    pub token: &'a str,
+    /// The user's record, byte for byte.
+    pub record: &'a RawValue,
+    /// Who that is.
+    pub user: User,
 }
 
 #[derive(Serialize)]
-struct Identity<'a> {
+struct Body<'a> {
     identity: &'a str,
     password: &'a str,
+    #[serde(rename = "mfaId", skip_serializing_if = "Option::is_none")]
+    mfa_id: Option<&'a str>,
 }
 
 #[derive(Deserialize)]
-struct Issued {
-    token: String,
+struct Answer<'a> {
+    token: &'a str,
+    #[serde(borrow)]
+    record: &'a RawValue,
 }
 
-impl SignIn {
-    pub(super) fn new(credentials: Option<Credentials>) -> Self {
-        Self { credentials, state: Mutex::default() }
-    }
+#[derive(Deserialize)]
+struct Record<'a> {
+    id: &'a str,
+    #[serde(rename = "collectionId")]
+    collection: &'a str,
+}
 
-    /// A token that PocketBase took when it was last used, or a new one.
-    pub(super) async fn token(&self, http: &Http) -> Result<HeaderValue, Error> {
-        let mut state = self.state.lock().await;
-        let now = Timestamp::now().as_second();
-        match &state.token {
-            Some(held) if held.expires - now > RENEW_BEFORE || !held.renewable && held.expires > now => return Ok(held.header.clone()),
-            Some(held) if held.expires > now => match refresh(http, &held.header).await {
-                Ok(renewed) => return Ok(state.keep(renewed)),
-                Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "the superuser's token could not be renewed"),
-            },
-            Some(_) | None => {}
+impl Store {
+    /// Asks PocketBase, and gives back what it says, refusals too.
+    pub async fn sign_in(&self, sign_in: SignIn<'_>) -> Result<Said, Error> {
+        let target = format!("/api/collections/{}/auth-with-password", self.admin.name(Table::Users));
+        let body = Body { identity: sign_in.identity, password: sign_in.password, mfa_id: sign_in.mfa_id };
+        // An alert may be mailed before the answer comes.
+        let mut call =
+            with_address(Call::new(Method::POST, target).json(&body), sign_in.address).within(std::time::Duration::from_secs(60));
+        if let Some(agent) = sign_in.agent {
+            call = call.header(USER_AGENT, agent);
         }
-        self.sign_in(http, &mut state).await
-    }
-
-    /// A token other than this one, which PocketBase refused. All who were refused with it share one new sign-in.
-    pub(super) async fn another(&self, http: &Http, refused: &HeaderValue) -> Result<HeaderValue, Error> {
-        let mut state = self.state.lock().await;
-        match &state.token {
-            Some(held) if held.header != refused => return Ok(held.header.clone()),
-            Some(_) => state.token = None,
-            None => {}
-        }
-        if matches!(self.credentials, Some(Credentials::Token(_))) {
-            return Err(Error::Credentials("PocketBase does not take GENERATIO_POCKETBASE_TOKEN any more".into()));
-        }
-        self.sign_in(http, &mut state).await
-    }
-
-    async fn sign_in(&self, http: &Http, state: &mut State) -> Result<HeaderValue, Error> {
-        if let Some((at, words)) = &state.refused
-            && at.elapsed() < REST
-        {
-            return Err(Error::Credentials(Arc::clone(words)));
-        }
-        let (email, password) = match &self.credentials {
-            None => return Err(Error::NoSuperuser),
-            Some(Credentials::Token(token)) => return Ok(state.keep(Held::parse(token.expose())?)),
-            Some(Credentials::Password { email, password }) => (email, password),
-        };
-        let identity = Identity { identity: email, password: password.expose() };
-        let call = Call::new(Method::POST, "/api/collections/_superusers/auth-with-password?fields=token").json(&identity).within(WITHIN);
-        match issued(http, call).await {
-            Ok(held) => {
-                tracing::info!("signed in to PocketBase as a superuser");
-                Ok(state.keep(held))
-            }
-            Err(error) => {
-                if let Error::Credentials(words) = &error {
-                    state.refused = Some((Instant::now(), Arc::clone(words)));
-                }
-                Err(error)
-            }
-        }
+        Ok(self.admin.http().call(call).await?)
     }
 }
 
-async fn refresh(http: &Http, token: &HeaderValue) -> Result<Held, Error> {
-    issued(http, Call::new(Method::POST, "/api/collections/_superusers/auth-refresh?fields=token").token(token)).await
-}
-
-async fn issued(http: &Http, call: Call) -> Result<Held, Error> {
-    let said = http.call(call).await?;
-    if said.status == StatusCode::OK {
-        let issued: Issued = serde_json::from_slice(&said.body).map_err(Error::Unexpected)?;
-        return Held::parse(&issued.token);
-    }
-    if said.status.is_server_error() {
-        return Err(Error::Refused(Refusal::parse(&said)));
-    }
-    let words = match said.status {
-        StatusCode::UNAUTHORIZED => {
-            "multi-factor sign-in is on for superusers: set GENERATIO_POCKETBASE_TOKEN instead of a password".into()
-        }
-        StatusCode::TOO_MANY_REQUESTS => "PocketBase's rate limit for sign-ins is used up".into(),
-        status => format!("PocketBase does not take the superuser's e-mail address and password ({status})"),
-    };
-    Err(Error::Credentials(words.into()))
-}
-
-impl State {
-    fn keep(&mut self, held: Held) -> HeaderValue {
-        let header = held.header.clone();
-        *self = Self { token: Some(held), refused: None };
-        header
-    }
-}
-
-impl Held {
-    fn parse(token: &str) -> Result<Self, Error> {
-        let unusable = || Error::Credentials("the superuser's token is not one of PocketBase's".into());
-        let claims = Claims::peek(token).ok_or_else(unusable)?;
-        let mut header = HeaderValue::from_str(token).map_err(|_| unusable())?;
-        header.set_sensitive(true);
-        Ok(Self { header, expires: claims.expires, renewable: claims.refreshable })
+impl<'a> SignedIn<'a> {
+    /// Reads the answer; none if it is not one to a sign-in.
+    pub fn parse(said: &'a Said) -> Option<Self> {
+        let Answer { token, record } = serde_json::from_slice(&said.body).ok()?;
+        let Record { id, collection } = serde_json::from_str(record.get()).ok()?;
+        Some(Self { token, record, user: User { id: id.parse().ok()?, collection: collection.parse().ok()? } })
     }
 }

@@ -1,0 +1,167 @@
+//! Storing a key, checking a password, changing it, and taking the key away.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde::Serialize;
+
+use super::{Error, Keys};
+use crate::fal::{Key, Verdict};
+use crate::pocketbase::admin::Repeat;
+use crate::pocketbase::batch::Batch;
+use crate::pocketbase::callers::User;
+use crate::pocketbase::rows::{Table, UserRow};
+use crate::sessions::UserGuard;
+use crate::vault::{NewPassword, Opened, Owner, Password, Sealed};
+
+/// What is stored for a user.
+pub(super) enum Stored {
+    Nothing,
+    Malformed,
+    Sealed(Sealed),
+}
+
+/// Whether a password opens what is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verified {
+    /// There is nothing to open.
+    NoKey,
+    /// It does not open.
+    Closed,
+    /// It opens.
+    Opens,
+}
+
+#[derive(Serialize)]
+struct Seal<'a> {
+    fal_token: &'a str,
+}
+
+impl Keys {
+    /// Stores a key under a password in place of any other. FAL is asked first whether it knows the key, which costs nothing; the answer
+    /// says whether FAL did, and is `false` when FAL could not be reached.
+    ///
+    /// Open sessions go on with the new key if the password opened the old seal too; otherwise they end.
+    pub async fn setup(&self, user: &User, key: Opened, password: NewPassword) -> Result<bool, Error> {
+        let verified = match self.check(&key).await {
+            Verdict::Valid => true,
+            Verdict::Unreachable => false,
+            Verdict::Rejected => return Err(Error::KeyRejected),
+        };
+        let _guard = self.locks.lock(user.id).await?;
+        let key = Arc::new(key);
+        let same_password = match self.stored(user).await? {
+            Stored::Sealed(old) if self.sessions.has_session(user.id, Instant::now()) => {
+                self.unlocking.derivations().open(old, password.password().clone(), owner(user)).await?.is_ok()
+            }
+            Stored::Sealed(_) | Stored::Nothing | Stored::Malformed => false,
+        };
+        let sealed = self.unlocking.derivations().seal(Arc::clone(&key), password, owner(user), self.method).await?;
+        self.write(user, &sealed.to_string()).await?;
+        self.stale.clear(user.id);
+        if same_password {
+            self.sessions.replace_key(user.id, &key);
+        } else {
+            self.sessions.end_user(user.id);
+        }
+        tracing::info!(target: "audit", user = %user.id, fingerprint = %key.fingerprint(), verified, "a FAL key was stored");
+        Ok(verified)
+    }
+
+    async fn check(&self, key: &Opened) -> Verdict {
+        match Key::new(key.expose()) {
+            Ok(key) => self.fal.check_key(key, &self.probe).await.verdict,
+            Err(_) => Verdict::Rejected,
+        }
+    }
+
+    /// Whether a password opens the user's seal.
+    pub async fn verify(&self, user: &User, password: Password, address: IpAddr) -> Result<Verified, Error> {
+        match self.open_seal(user, password, address).await {
+            Ok(_) => Ok(Verified::Opens),
+            Err(Error::NoKey) => Ok(Verified::NoKey),
+            Err(Error::WrongPassword | Error::Malformed) => Ok(Verified::Closed),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Seals the user's key under another password. Sessions stay.
+    pub async fn change_password(&self, user: &User, old: Password, new: NewPassword, address: IpAddr) -> Result<(), Error> {
+        let guard = self.locks.lock(user.id).await?;
+        let sealed = self.sealed(user).await?;
+        let key = self.unlocking.open(sealed.clone(), old, owner(user), address, Instant::now()).await?;
+        self.replace(user, &sealed, Arc::new(key), new, &guard).await?;
+        tracing::info!(target: "audit", user = %user.id, "a FAL key was sealed under a new password");
+        Ok(())
+    }
+
+    /// Takes the user's key away and ends their sessions. Jobs that run have their own hold on it.
+    pub async fn delete(&self, user: &User) -> Result<(), Error> {
+        let _guard = self.locks.lock(user.id).await?;
+        self.write(user, "").await?;
+        self.stale.clear(user.id);
+        let ended = self.sessions.end_user(user.id);
+        tracing::info!(target: "audit", user = %user.id, sessions = ended, "a FAL key was deleted");
+        Ok(())
+    }
+
+    /// Whether the user has stored a key, and whether it is known that their password does not open it.
+    pub async fn has_key(&self, user: &User) -> Result<(bool, bool), Error> {
+        let text = self.text(user).await?;
+        let unusable = !text.is_empty() && (self.stale.is_stale(user.id, &text) || text.parse::<Sealed>().is_err());
+        Ok((!text.is_empty(), unusable))
+    }
+
+    /// Writes another seal of the same key, if the one it was opened from is still stored.
+    pub(super) async fn replace(
+        &self,
+        user: &User,
+        old: &Sealed,
+        key: Arc<Opened>,
+        password: NewPassword,
+        _held: &UserGuard,
+    ) -> Result<(), Error> {
+        let sealed = self.unlocking.derivations().seal(key, password, owner(user), self.method).await?;
+        match self.stored(user).await? {
+            Stored::Sealed(current) if current == *old => {}
+            Stored::Sealed(_) | Stored::Nothing | Stored::Malformed => return Err(Error::Restless),
+        }
+        self.write(user, &sealed.to_string()).await?;
+        self.stale.clear(user.id);
+        Ok(())
+    }
+
+    /// The user's seal.
+    pub(super) async fn sealed(&self, user: &User) -> Result<Sealed, Error> {
+        match self.stored(user).await? {
+            Stored::Sealed(sealed) => Ok(sealed),
+            Stored::Nothing => Err(Error::NoKey),
+            Stored::Malformed => Err(Error::Malformed),
+        }
+    }
+
+    pub(super) async fn stored(&self, user: &User) -> Result<Stored, Error> {
+        let text = self.text(user).await?;
+        Ok(match text.as_str() {
+            "" => Stored::Nothing,
+            text => text.parse().map_or(Stored::Malformed, Stored::Sealed),
+        })
+    }
+
+    /// A user who is gone has stored nothing.
+    pub(super) async fn text(&self, user: &User) -> Result<String, Error> {
+        Ok(self.admin.get::<UserRow>(user.id).await?.map(|row| row.fal_token).unwrap_or_default())
+    }
+
+    /// In a batch, even of one: PocketBase's ordinary update reads the row before it takes the writer's place (`facts/store.md` 0.2).
+    async fn write(&self, user: &User, text: &str) -> Result<(), Error> {
+        let batch = Batch::default().update(&self.admin, Table::Users, user.id, &Seal { fal_token: text });
+        self.admin.batch(&batch, Repeat::Harmless).await?;
+        Ok(())
+    }
+}
+
+pub(super) fn owner(user: &User) -> Owner {
+    Owner { collection: user.collection.clone(), user: user.id }
+}
