@@ -1,0 +1,9 @@
+//! The collections, rules, hooks and routes in PocketBase, without the sidecar: on every release that we stand behind.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod former;
+mod migrations;
+mod schema;
