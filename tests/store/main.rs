@@ -4,6 +4,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod books;
+mod folders;
 mod former;
 mod migrations;
 mod schema;
+mod store;
+mod users;
