@@ -42,6 +42,13 @@ onRecordDelete((e) => require(`${__hooks}/generatio/guards.js`).appendOnly(e), "
 onRecordCreateExecute((e) => require(`${__hooks}/generatio/guards.js`).follow(e), "spend_events")
 onBatchRequest((e) => require(`${__hooks}/generatio/guards.js`).batch(e))
 
+// At every start, where it is asked for
+
+onBootstrap((e) => {
+  e.next()
+  require(`${__hooks}/generatio/settings.js`).atStart(e.app)
+})
+
 // Once a night, where it is asked for
 
 if (require(`${__hooks}/generatio/purge.js`).days() > 0)

@@ -6,12 +6,12 @@ const SUMS = "SELECT COALESCE(SUM(amount_micros), 0) AS micros, COALESCE(SUM(ima
 
 /** Whole micro-dollars as dollars, digit by digit: no float is involved. */
 function dollars(micros) {
-  return `printf('%s%d.%06d', CASE WHEN ${micros} < 0 THEN '-' ELSE '' END, abs(${micros}) / 1000000, abs(${micros}) % 1000000)`
+  return `rtrim(rtrim(printf('%s%d.%06d', CASE WHEN ${micros} < 0 THEN '-' ELSE '' END, abs(${micros}) / 1000000, abs(${micros}) % 1000000), '0'), '.')`
 }
 
-/** The text of `financial_data` for two integer expressions. */
+/** The text of `financial_data`, spelled as PocketBase spells it: a user who sends back what they read changes nothing. */
 function financial(micros, images) {
-  return `'{"total_spent":' || ${dollars(micros)} || ',"total_images":' || ${images} || '}'`
+  return `'{"total_images":' || ${images} || ',"total_spent":' || ${dollars(micros)} || '}'`
 }
 
 /** Writes one user's `financial_data`, that one column alone, in the transaction that `app` is in. */
@@ -36,4 +36,4 @@ function recompute(app, user) {
   project(app, user)
 }
 
-module.exports = { SUMS, financial, project, open, recompute }
+module.exports = { project, recompute }

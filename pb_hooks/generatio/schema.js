@@ -127,7 +127,8 @@ function rules(key, users, types) {
   const caller = `@request.auth.collectionId = "${users.id}"`
   const own = `user_id = @request.auth.id && ${caller}`
   const self = `id = @request.auth.id && ${caller}`
-  const same = (field) => `(@request.body.${field}:isset = false || @request.body.${field} = ${field})`
+  const empty = (field) => (types[field] === "json" ? ` || (@request.body.${field} = "null" && ${field} = null)` : "")
+  const same = (field) => `(@request.body.${field}:isset = false || @request.body.${field} = ${field}${empty(field)})`
   const restorable = '(deleted_at = "" || (@request.body.deleted_at:isset = true && @request.body.deleted_at = ""))'
   const live = (field) =>
     types[field] !== "relation" ? []

@@ -1,6 +1,7 @@
 /** The batch API, which a settlement is one call of, and the client's address behind the sidecar. */
 
 const { recall, remember } = require("./meta.js")
+const { report } = require("./report.js")
 
 const REQUESTS = 200
 const SECONDS = 10
@@ -21,6 +22,15 @@ function batch(app, out) {
     app.save(settings)
   })
   if (out.mend && missing.length === 0 && recall(app, "batch", null) === null) remember(app, "batch", { opened_by_us: false })
+}
+
+/** The environment variable may come after the migrations have run. */
+function atStart(app) {
+  try {
+    if (asked()) app.runInTransaction((tx) => proxy(tx, report(tx, true), true))
+  } catch (cause) {
+    console.log(`generatio: the client's address is not taken from X-Real-IP: ${cause}`)
+  }
 }
 
 /** Only when the operator asks: with PocketBase reachable from elsewhere it would let anyone choose their address. */
@@ -55,4 +65,4 @@ function openedByUs(app) {
   return recall(app, "batch", { opened_by_us: true }).opened_by_us !== false
 }
 
-module.exports = { run, trusted, openedByUs }
+module.exports = { run, atStart, trusted, openedByUs }

@@ -1,10 +1,11 @@
 //! A real PocketBase on a directory of its own.
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::rest::Rest;
 use super::{status, until};
 
 pub const EMAIL: &str = "root@example.com";
@@ -14,22 +15,90 @@ pub const PASSWORD: &str = "correct horse";
 pub struct PocketBase {
     pub address: SocketAddr,
     home: PathBuf,
+    binary: String,
+    environment: Vec<(&'static str, String)>,
     child: Option<Child>,
 }
 
 impl PocketBase {
     /// Starts one with a superuser.
     pub fn start() -> Self {
+        Self::started(binary())
+    }
+
+    /// Starts exactly that release.
+    pub fn of(version: &str) -> Self {
+        Self::started(release(version))
+    }
+
+    /// Starts one with our migrations and hooks.
+    pub fn with_store() -> Self {
+        Self::prepared(binary()).installed()
+    }
+
+    /// Starts exactly that release with our migrations and hooks.
+    pub fn with_store_of(version: &str) -> Self {
+        Self::prepared(release(version)).installed()
+    }
+
+    fn started(binary: String) -> Self {
+        let mut pocketbase = Self::prepared(binary);
+        pocketbase.serve();
+        pocketbase
+    }
+
+    fn installed(mut self) -> Self {
+        self.install();
+        self.serve();
+        self
+    }
+
+    fn prepared(binary: String) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let home = std::env::temp_dir().join(format!("generatio-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
         for folder in ["data", "migrations", "hooks", "public"] {
             std::fs::create_dir_all(home.join(folder)).expect("a temporary directory");
         }
-        let mut pocketbase = Self { address: free_address(), home, child: None };
+        let pocketbase = Self { address: free_address(), home, binary, environment: Vec::new(), child: None };
         let made = pocketbase.command(&["superuser", "create", EMAIL, PASSWORD]).status().expect("PocketBase runs");
         assert!(made.success(), "a superuser could not be created");
-        pocketbase.serve();
         pocketbase
+    }
+
+    /// Puts our migrations and hooks where its next start finds them.
+    pub fn install(&self) {
+        self.install_migrations("");
+        self.install_hooks();
+    }
+
+    /// The migrations alone; with a prefix they count as new ones.
+    pub fn install_migrations(&self, prefix: &str) {
+        copy(&repository("pb_migrations"), &self.home.join("migrations"), prefix);
+    }
+
+    pub fn install_hooks(&self) {
+        copy(&repository("pb_hooks"), &self.home.join("hooks"), "");
+    }
+
+    /// Sets a variable of its environment from the next start on.
+    pub fn set(&mut self, name: &'static str, value: &str) {
+        self.environment.push((name, value.to_owned()));
+    }
+
+    /// Everything it has printed.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.home.join("log")).unwrap_or_default()
+    }
+
+    /// A client of its REST API, signed in as the superuser.
+    pub fn superuser(&self) -> Rest {
+        Rest::new(self.address).as_superuser(EMAIL, PASSWORD)
+    }
+
+    /// Ends it and starts it again.
+    pub fn restart(&mut self) {
+        self.kill();
+        self.serve();
     }
 
     /// Starts it again on the same port and data.
@@ -59,12 +128,14 @@ impl PocketBase {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(binary());
+        let mut command = Command::new(&self.binary);
         command.args(arguments).arg("--dir").arg(self.home.join("data"));
         command.arg("--migrationsDir").arg(self.home.join("migrations"));
         command.arg("--hooksDir").arg(self.home.join("hooks")).arg("--hooksWatch=false");
         command.arg("--publicDir").arg(self.home.join("public"));
-        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command.arg("--automigrate=false").envs(self.environment.iter().map(|(name, value)| (name, value)));
+        let log = std::fs::File::options().create(true).append(true).open(self.home.join("log")).expect("a writable directory");
+        command.stdout(log.try_clone().expect("a file that can be shared")).stderr(log);
         command
     }
 }
@@ -79,13 +150,36 @@ impl Drop for PocketBase {
 /// `scripts/pocketbase` says where it is.
 fn binary() -> String {
     static PATH: std::sync::OnceLock<String> = std::sync::OnceLock::new();
-    PATH.get_or_init(|| {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/pocketbase");
-        let found = Command::new(script).stderr(Stdio::inherit()).output().expect("scripts/pocketbase runs");
-        assert!(found.status.success(), "scripts/pocketbase found no PocketBase");
-        String::from_utf8(found.stdout).expect("a path").trim().to_owned()
-    })
-    .clone()
+    PATH.get_or_init(|| located(&[])).clone()
+}
+
+fn release(version: &str) -> String {
+    located(&[version])
+}
+
+fn located(arguments: &[&str]) -> String {
+    let found = Command::new(repository("scripts/pocketbase")).args(arguments).stderr(Stdio::inherit()).output();
+    let found = found.expect("scripts/pocketbase runs");
+    assert!(found.status.success(), "scripts/pocketbase found no PocketBase");
+    String::from_utf8(found.stdout).expect("a path").trim().to_owned()
+}
+
+fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// Copies a folder with what is in it; `prefix` goes before the names of its files.
+fn copy(from: &Path, to: &Path, prefix: &str) {
+    std::fs::create_dir_all(to).expect("a writable directory");
+    for entry in std::fs::read_dir(from).expect("a readable folder") {
+        let entry = entry.expect("an entry");
+        let name = entry.file_name();
+        if entry.path().is_dir() {
+            copy(&entry.path(), &to.join(name), prefix);
+        } else {
+            std::fs::copy(entry.path(), to.join(format!("{prefix}{}", name.to_string_lossy()))).expect("a copy");
+        }
+    }
 }
 
 fn free_address() -> SocketAddr {

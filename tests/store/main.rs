@@ -1,0 +1,13 @@
+//! The collections, rules, hooks and routes in PocketBase, without the sidecar: on every release that we stand behind.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod books;
+mod folders;
+mod former;
+mod migrations;
+mod schema;
+mod store;
+mod users;
