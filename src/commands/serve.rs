@@ -11,6 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::Failure;
+use super::hardening::refuse_dumps;
 use crate::app::App;
 use crate::config::Config;
 use crate::server;
@@ -26,6 +27,7 @@ pub struct Serve {
 /// Serves until SIGTERM or SIGINT, then drains.
 pub fn run(serve: Serve) -> ExitCode {
     super::run(&serve.config.log.clone(), async {
+        refuse_dumps()?;
         let listener = Listener::bind(serve.config)?;
         let shutdown = until_signal()?;
         listener.serve(shutdown).await
