@@ -15,6 +15,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::hardening::refuse_dumps;
 use super::serve::{Listener, until_signal};
 use super::{Failure, fal_sim};
 use crate::config::{Config, PocketBaseUrl, Superuser};
@@ -52,6 +53,7 @@ pub fn run(dev: Dev) -> ExitCode {
 }
 
 async fn serve(dev: Dev) -> Result<(), Failure> {
+    refuse_dumps()?;
     let shutdown = until_signal()?;
     let url = dev.config.pocketbase_url.clone();
     let home = Home::at(&dev.data)?;

@@ -2,6 +2,7 @@
 
 pub mod dev;
 pub mod fal_sim;
+mod hardening;
 pub mod healthcheck;
 pub mod serve;
 

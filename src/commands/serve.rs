@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::Failure;
+use super::hardening::refuse_dumps;
 use crate::app::{App, SetupError};
 use crate::config::{Config, Credentials};
 use crate::server;
@@ -27,6 +28,7 @@ pub struct Serve {
 /// Serves until SIGTERM or SIGINT, then drains.
 pub fn run(serve: Serve) -> ExitCode {
     super::run(&serve.config.log.clone(), async {
+        refuse_dumps()?;
         let listener = Listener::bind(serve.config)?;
         let shutdown = until_signal()?;
         listener.serve(shutdown).await

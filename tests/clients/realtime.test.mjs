@@ -1,6 +1,6 @@
 // A thousand clients listen through the sidecar, and each hears everything exactly once.
 import assert from 'node:assert/strict';
-import { readdirSync } from 'node:fs';
+import { readdirSync, statSync } from 'node:fs';
 import http from 'node:http';
 import test from 'node:test';
 import { listen } from './event_stream.mjs';
@@ -66,4 +66,5 @@ async function inTurns(count, atOnce, action) {
   return results;
 }
 
-const descriptors = (pid) => readdirSync(`/proc/${pid}/fd`).length;
+// Only root may list them, since the sidecar refuses to be looked into; Linux 6.2 and newer count them for everybody.
+const descriptors = (pid) => (process.getuid() === 0 ? readdirSync(`/proc/${pid}/fd`).length : statSync(`/proc/${pid}/fd`).size);
