@@ -142,7 +142,7 @@ fn model(raw: RawModel) -> Result<Model, Wrong> {
     let endpoint = raw.fal_id.get_ref().parse().map_err(|why| (raw.fal_id.span(), why))?;
     let price_unit = match Unit::read(raw.price_unit.get_ref()) {
         Unit::Other(_) => return wrong(raw.price_unit.span(), "expected \"megapixels\" or \"images\""),
-        unit => unit,
+        unit @ (Unit::Image | Unit::Megapixel) => unit,
     };
     let cost_per_image = dollars(*raw.cost_per_image.get_ref());
     let cost_per_image =

@@ -2,11 +2,14 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread::{JoinHandle, spawn};
 use std::time::Duration;
 
 use generatio::fal::{Client, Reached, Settings, Timeouts};
 use serde_json::json;
+use socket2::{Domain, Socket, Type};
 
 use super::support::{input, key, map, quick, schnell, settings};
 
@@ -30,11 +33,12 @@ enum Cut {
 const ID: &str = "764cabcf-b745-4b3e-ae38-1200304cf45b";
 const ACCEPTED: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 73\r\n\r\n\
                         {\"status\":\"IN_QUEUE\",\"request_id\":\"764cabcf-b745-4b3e-ae38-1200304cf45b\"}";
-const FENCE: &[u8] = b"FENCE";
 
-/// What each connection sent, until the fence.
+/// A listener that hangs up, and what each connection sent it.
 struct Listener {
     address: SocketAddr,
+    /// The port of the connection that ends it.
+    last: Arc<AtomicU16>,
     seen: JoinHandle<Vec<Vec<u8>>>,
 }
 
@@ -42,59 +46,54 @@ impl Listener {
     fn start(cut: Cut) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
+        let last = Arc::new(AtomicU16::new(0));
+        let end = Arc::clone(&last);
         let seen = spawn(move || {
             let mut seen = Vec::new();
             let mut open = Vec::new();
             loop {
-                let (mut stream, _) = listener.accept().unwrap();
-                stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-                let bytes = serve(&mut stream, cut);
-                if bytes == FENCE {
+                let (mut stream, peer) = listener.accept().unwrap();
+                if peer.port() == end.load(Ordering::SeqCst) {
                     return seen;
                 }
-                seen.push(bytes);
+                seen.push(serve(&mut stream, cut));
                 if matches!(cut, Cut::Never) {
                     open.push(stream);
                 }
             }
         });
-        Self { address, seen }
+        Self { address, last, seen }
     }
 
     fn client(&self, timeouts: Timeouts) -> Client {
         Client::new(settings(&format!("http://{}", self.address), timeouts)).unwrap()
     }
 
-    /// Everything that came before now: connections are accepted in their order, so whatever came before the fence has been seen.
+    /// What came before now: connections are accepted in their order, so all that came before this last one have been.
     fn seen(self) -> Vec<String> {
-        TcpStream::connect(self.address).unwrap().write_all(FENCE).unwrap();
+        let last = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        last.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        self.last.store(last.local_addr().unwrap().as_socket().unwrap().port(), Ordering::SeqCst);
+        last.connect(&self.address.into()).unwrap();
         self.seen.join().unwrap().iter().map(|bytes| String::from_utf8_lossy(bytes).into_owned()).collect()
     }
 }
 
 /// Reads as much as the cut says, answers, and gives what was read.
 fn serve(stream: &mut TcpStream, cut: Cut) -> Vec<u8> {
-    let mut bytes = Vec::new();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     let wanted = |bytes: &[u8]| match cut {
         Cut::AfterAccept => 0,
         Cut::AfterBytes(count) => count,
         Cut::AfterHead => head(bytes).unwrap_or(usize::MAX),
         Cut::AfterRequest | Cut::AfterAnswer(_) | Cut::Never => whole(bytes).unwrap_or(usize::MAX),
     };
-    let mut byte = [0];
-    // The fence says nothing but its name, and is read even by a listener that hangs up at once.
-    while (bytes.len() < wanted(&bytes) || FENCE.starts_with(&bytes)) && bytes != FENCE {
-        if matches!(cut, Cut::AfterAccept) && bytes.len() == 1 && bytes != b"F" {
-            break;
-        }
-        match stream.read(&mut byte) {
-            Ok(1) => bytes.push(byte[0]),
-            Ok(_) | Err(_) => break,
-        }
+    let (mut bytes, mut byte) = (Vec::new(), [0]);
+    while bytes.len() < wanted(&bytes) {
+        assert_eq!(stream.read(&mut byte).unwrap(), 1, "{cut:?}: the client hung up after {bytes:?}");
+        bytes.push(byte[0]);
     }
-    if let Cut::AfterAnswer(answer) = cut
-        && bytes != FENCE
-    {
+    if let Cut::AfterAnswer(answer) = cut {
         stream.write_all(answer.as_bytes()).unwrap();
     }
     bytes
@@ -107,8 +106,8 @@ fn head(bytes: &[u8]) -> Option<usize> {
 fn whole(bytes: &[u8]) -> Option<usize> {
     let head = head(bytes)?;
     let text = String::from_utf8_lossy(&bytes[..head]).to_lowercase();
-    let length = text.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse::<usize>().ok())?;
-    Some(head + length)
+    let length = text.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse::<usize>().ok());
+    Some(head + length.unwrap_or(0))
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! The same over TLS, and what happens where a certificate is not to be trusted.
 
+use std::process::Command;
+
 use generatio::fal::{Client, Fetched, Reached, Settings};
 use generatio::simulator::{Clock, Moment, Options, Simulator, Tls, listener};
 use reqwest::Certificate;
@@ -48,4 +50,29 @@ async fn nothing_is_sent_to_a_server_that_does_not_speak_tls() {
     let client = Client::new(settings(&base, quick())).unwrap();
     let failed = client.submit(key(), &schnell(), &input("a cat")).await.unwrap_err();
     assert_eq!(failed.reached, Reached::NotSent, "{failed:?}");
+}
+
+#[test]
+fn without_authorities_there_is_no_client_of_fal_but_one_of_a_simulator() {
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "tls::says_what_clients_there_are", "--ignored", "--nocapture"])
+        .env("SSL_CERT_FILE", "/nonexistent")
+        .env_remove("SSL_CERT_DIR")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&child.stdout);
+    assert!(
+        said.contains("FAL: no certificate authorities to trust: install the ca-certificates package, or name a bundle in SSL_CERT_FILE"),
+        "{said}"
+    );
+    assert!(said.contains("simulator: a client"), "{said}");
+}
+
+#[test]
+#[ignore = "run by the test above, in a process without certificate authorities"]
+fn says_what_clients_there_are() {
+    for (name, settings) in [("FAL", Settings::fal()), ("simulator", settings("http://127.0.0.1:1", quick()))] {
+        let client = Client::new(settings).map_or_else(|error| error.to_string(), |_| "a client".into());
+        println!("{name}: {client}");
+    }
 }
