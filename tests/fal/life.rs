@@ -11,7 +11,8 @@ use super::support::{Fal, START, key, map, schnell, start};
 async fn output(fal: &Fal, job: &Handle) -> Output {
     match fal.client.result(key(), job).await.unwrap() {
         Fetched::Done(output) => *output,
-        other => panic!("{other:?}"),
+        Fetched::Pending => panic!("it has not ended"),
+        Fetched::Failed(error) => panic!("{error}"),
     }
 }
 
