@@ -19,7 +19,7 @@ pub const LARGEST_PICTURE: usize = 64 << 20;
 const MOST_HOPS: usize = 3;
 
 impl Client {
-    /// Fetches the picture that a result names.
+    /// Fetches the picture that a result names. At most sixteen are fetched at once; the time bound begins with a picture's turn.
     ///
     /// # Errors
     /// When it is not there, not on an allowed host, too large, too slow, or no picture.
@@ -28,13 +28,8 @@ impl Client {
             Some(inline) => decoded(inline)?,
             None => {
                 let url = link.parse().map_err(|_| untrusted("it is no URL"))?;
-                let fetching = async {
-                    let turn = self.downloads.acquire().await;
-                    let fetched = self.fetch(url).await;
-                    drop(turn);
-                    fetched
-                };
-                timeout(self.settings.timeouts.picture, fetching).await.map_err(|_| Error::TimedOut(What::Picture))??
+                let _turn = self.downloads.acquire().await;
+                timeout(self.settings.timeouts.picture, self.fetch(url)).await.map_err(|_| Error::TimedOut(What::Picture))??
             }
         };
         Picture::read(bytes).ok_or(Error::Malformed { what: What::Picture, why: "it is no PNG, JPEG, WebP or GIF" })
@@ -79,7 +74,7 @@ impl Client {
         if promised > LARGEST_PICTURE {
             return Err(too_large());
         }
-        let mut bytes = BytesMut::new();
+        let mut bytes = BytesMut::with_capacity(promised);
         while let Some(part) = self.in_time(response.chunk()).await?.map_err(|error| Error::transport(What::Picture, error))? {
             if bytes.len() + part.len() > LARGEST_PICTURE {
                 return Err(too_large());

@@ -107,15 +107,15 @@ fn json(request: RequestBuilder) -> RequestBuilder {
 
 /// Whether a refusal is the job's own end, or says only that asking went wrong.
 fn fetched(error: Error) -> Result<Fetched, Error> {
-    let about_the_job = error.said().is_some_and(super::Said::is_about_the_request);
-    match error {
-        Error::Refused(said) if said.status == 400 && is_pending(&said.message) => Ok(Fetched::Pending),
-        Error::ContentPolicy(_) | Error::Invalid(_) | Error::Cancelled(_) => Ok(Fetched::Failed(error)),
-        Error::NotFound(_) | Error::Refused(_) | Error::TookTooLong(_) | Error::Unavailable(_) if about_the_job => {
-            Ok(Fetched::Failed(error))
-        }
-        _ => Err(error),
-    }
+    let is_the_end = match &error {
+        Error::Refused(said) if said.status == 400 && is_pending(&said.message) => return Ok(Fetched::Pending),
+        Error::ContentPolicy(_) | Error::Invalid(_) | Error::Cancelled(_) => true,
+        Error::NotFound(said) | Error::Refused(said) | Error::TookTooLong(said) | Error::Unavailable(said) => said.is_about_the_request(),
+        Error::KeyRejected(_) | Error::Forbidden(_) | Error::Locked { .. } | Error::RateLimited { .. } => false,
+        Error::TimedOut(_) | Error::Unreachable { .. } | Error::Cut { .. } => false,
+        Error::Malformed { .. } | Error::TooLarge { .. } | Error::Untrusted { .. } => false,
+    };
+    if is_the_end { Ok(Fetched::Failed(error)) } else { Err(error) }
 }
 
 /// FAL has no code for it, only these words (facts: fal.md 1.5).

@@ -68,13 +68,21 @@ impl Output {
         let timings: Option<Value> = member(&mut body, "timings");
         Ok(Self {
             images,
-            units: header("x-fal-billable-units").and_then(Units::read),
+            units: header("x-fal-billable-units").and_then(billed),
             request_id: header("x-fal-request-id").map(str::to_owned),
             seed: member(&mut body, "seed"),
             flagged,
             inference_seconds: timings.and_then(|timings| timings["inference"].as_f64()),
         })
     }
+}
+
+fn billed(text: &str) -> Option<Units> {
+    let units = Units::read(text);
+    if units.is_none() {
+        tracing::warn!(units = text, "FAL reported billing units that are no number; the cost is estimated");
+    }
+    units
 }
 
 fn lenient<'de, D: serde::Deserializer<'de>, T: serde::de::DeserializeOwned>(deserializer: D) -> Result<Option<T>, D::Error> {

@@ -147,7 +147,9 @@ mod tests {
         let mut file = Vec::new();
         let written = match format {
             Format::Png => image::codecs::png::PngEncoder::new(&mut file).write_image(&pixels, width, height, ExtendedColorType::Rgb8),
-            _ => image::codecs::jpeg::JpegEncoder::new(&mut file).write_image(&pixels, width, height, ExtendedColorType::Rgb8),
+            Format::Jpeg | Format::Webp | Format::Gif => {
+                image::codecs::jpeg::JpegEncoder::new(&mut file).write_image(&pixels, width, height, ExtendedColorType::Rgb8)
+            }
         };
         written.expect("a picture");
         file
