@@ -1,14 +1,16 @@
 //! One connection to PocketBase, as the request that it is lent to sees it.
 
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::task::{Context, Poll};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use hyper::body::Incoming;
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming};
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::{Request, Response};
@@ -47,6 +49,11 @@ struct Ear {
     owed_since: AtomicU32,
     /// Whether it owed the head for too long.
     overdue: AtomicBool,
+    /// Wakes the connection's task.
+    task: OnceLock<Waker>,
+    /// Whether to remember that the connection was woken, instead of waking it.
+    hushed: AtomicBool,
+    woken: AtomicBool,
 }
 
 /// A connection as the pool's clock sees it, lent or not.
@@ -56,6 +63,12 @@ pub(super) struct Watched {
 }
 
 impl Ear {
+    fn new(clock: Arc<AtomicU32>) -> Self {
+        let no = || AtomicBool::new(false);
+        let (owed_since, task) = (AtomicU32::new(0), OnceLock::new());
+        Self { clock, heard: no(), abandoned: no(), owed_since, overdue: no(), task, hushed: no(), woken: no() }
+    }
+
     fn now(&self) -> Second {
         self.clock.load(Ordering::Relaxed)
     }
@@ -64,6 +77,20 @@ impl Ear {
     fn took(&self) {
         if self.owed_since.load(Ordering::Relaxed) != 0 {
             self.owed_since.store(self.now(), Ordering::Relaxed);
+        }
+    }
+}
+
+impl Wake for Ear {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if self.hushed.load(Ordering::Relaxed) {
+            self.woken.store(true, Ordering::Relaxed);
+        } else if let Some(task) = self.task.get() {
+            task.wake_by_ref();
         }
     }
 }
@@ -87,13 +114,17 @@ impl Line {
     /// A new connection.
     pub(super) async fn open(url: &PocketBaseUrl, clock: &Arc<AtomicU32>) -> io::Result<(Self, Watched)> {
         let stream = dial(url).await?;
-        let no = || AtomicBool::new(false);
-        let ear = Arc::new(Ear { clock: Arc::clone(clock), heard: no(), abandoned: no(), owed_since: AtomicU32::new(0), overdue: no() });
+        let ear = Arc::new(Ear::new(Arc::clone(clock)));
         let io = TokioIo::new(Hearing { stream, ear: Arc::clone(&ear) });
-        let (sender, connection) = http1::Builder::new().max_buf_size(BUFFER_MAX).handshake(io).await.map_err(io::Error::other)?;
+        let (sender, mut connection) = http1::Builder::new().max_buf_size(BUFFER_MAX).handshake(io).await.map_err(io::Error::other)?;
         // It ends when the pool or the answer lets go of the sender, or when PocketBase closes. Its error reaches the request it serves.
+        let (listening, waker) = (Arc::clone(&ear), Waker::from(Arc::clone(&ear)));
         let task = tokio::spawn(async move {
-            if let Err(error) = connection.await {
+            let ended = poll_fn(|cx| {
+                listening.task.get_or_init(|| cx.waker().clone());
+                Pin::new(&mut connection).poll(&mut Context::from_waker(&waker))
+            });
+            if let Err(error) = ended.await {
                 tracing::debug!(%error, "a connection to PocketBase ended");
             }
         });
@@ -116,6 +147,20 @@ impl Line {
     /// The head of the answer has come.
     pub(super) fn answered(&self) {
         self.ear.owed_since.store(0, Ordering::Relaxed);
+    }
+
+    /// Takes the next piece of an answer.
+    ///
+    /// hyper wakes a connection whenever a piece is taken, so that it reads the next one. After the last piece there is none, and the
+    /// connection's task would look at everything and do nothing, for each small answer once: that wake is left out.
+    pub(super) fn poll_frame(&self, body: &mut Incoming, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        self.ear.hushed.store(true, Ordering::Relaxed);
+        let polled = Pin::new(&mut *body).poll_frame(cx);
+        self.ear.hushed.store(false, Ordering::Relaxed);
+        if self.ear.woken.swap(false, Ordering::Relaxed) && !body.is_end_stream() {
+            self.ear.wake_by_ref();
+        }
+        polled
     }
 
     /// Whether a byte came since the request.

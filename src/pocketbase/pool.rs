@@ -241,7 +241,11 @@ impl Body for Answer {
     type Error = hyper::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        let Self { body, lent, .. } = &mut *self;
+        let polled = match lent {
+            Some(lent) => lent.line.poll_frame(body, cx),
+            None => Pin::new(body).poll_frame(cx),
+        };
         let ended = match &polled {
             Poll::Ready(None) => true,
             Poll::Ready(Some(Ok(_))) => self.body.is_end_stream(),

@@ -1,6 +1,7 @@
 //! One request: ours or PocketBase's?
 
 use std::any::Any;
+use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -39,22 +40,21 @@ impl Connection {
 }
 
 /// Answers one request, whatever happens: a panic is a 500.
-pub(super) async fn respond(request: Request<Incoming>, connection: &Connection) -> Response<Outgoing> {
+pub(super) async fn respond(request: Request<Incoming>, connection: Arc<Connection>) -> Result<Response<Outgoing>, Infallible> {
     let busy = Busy::begin(&connection.pulse);
     let asker = Asker::of(request.headers());
-    let answered = caught(pin!(answer(request, connection))).await.unwrap_or_else(|panic| Err(Error::panicked(&*panic)));
-    answered
-        .unwrap_or_else(|error| {
-            let closes = error.ends_connection();
-            let mut reply = error.into_reply();
-            reply::allow_origin(&mut reply, asker.origin.as_ref(), &connection.app.config.origins);
-            reply.headers_mut().insert(api::X_REQUEST_ID, api::request_id(asker.id.as_ref()));
-            if closes {
-                reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-            }
-            reply.map(Content::Ours)
-        })
-        .map(|content| Outgoing { content, busy })
+    let answered = caught(pin!(answer(request, &connection))).await.unwrap_or_else(|panic| Err(Error::panicked(&*panic)));
+    let response = answered.unwrap_or_else(|error| {
+        let closes = error.ends_connection();
+        let mut reply = error.into_reply();
+        reply::allow_origin(&mut reply, asker.origin.as_ref(), &connection.app.config.origins);
+        reply.headers_mut().insert(api::X_REQUEST_ID, api::request_id(asker.id.as_ref()));
+        if closes {
+            reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        reply.map(Content::Ours)
+    });
+    Ok(response.map(|content| Outgoing { content, busy }))
 }
 
 /// What an answer of our own to a request of PocketBase's repeats from it.

@@ -1,6 +1,5 @@
 //! One thread's share of the connections.
 
-use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
@@ -98,10 +97,7 @@ impl Worker {
 }
 
 async fn serve_connection(io: Watched, connection: Arc<Connection>, pulse: Arc<Pulse>, _counted: (Place, Load)) {
-    let service = service_fn(move |request: Request<Incoming>| {
-        let connection = Arc::clone(&connection);
-        async move { Ok::<_, Infallible>(respond::respond(request, &connection).await) }
-    });
+    let service = service_fn(move |request: Request<Incoming>| respond::respond(request, Arc::clone(&connection)));
     let mut http = pin!(
         http1::Builder::new()
             .max_header_size(HEAD_MAX)
