@@ -2,7 +2,8 @@
 //!
 //! A request comes in at [`server`], which refuses what two HTTP parsers could read differently ([`wire`]) and asks whose it is: ours goes
 //! to [`api`], all others to [`forward`], which borrows a connection from [`pocketbase::pool`]. Whatever fails becomes an answer in
-//! [`error`]. What FAL (fal.ai) is to us is in [`fal`]. Beside all that stands [`simulator`], a FAL for one machine, which knows nothing of the rest. Modules import downward only, in the order below; `tests/architecture.rs` holds them to it.
+//! [`error`]. [`fal`] asks FAL for pictures. Beside all that stands [`simulator`], a FAL for one machine, which knows nothing of the rest.
+//! Modules import downward only, in the order below; `tests/architecture.rs` holds them to it.
 
 pub mod commands;
 pub mod server;
