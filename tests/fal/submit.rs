@@ -26,6 +26,8 @@ enum Cut {
     AfterRequest,
     /// After this answer, or part of one.
     AfterAnswer(&'static str),
+    /// Never, after this answer.
+    Held(&'static str),
     /// Never; it says nothing either.
     Never,
 }
@@ -57,7 +59,7 @@ impl Listener {
                     return seen;
                 }
                 seen.push(serve(&mut stream, cut));
-                if matches!(cut, Cut::Never) {
+                if matches!(cut, Cut::Never | Cut::Held(_)) {
                     open.push(stream);
                 }
             }
@@ -86,14 +88,14 @@ fn serve(stream: &mut TcpStream, cut: Cut) -> Vec<u8> {
         Cut::AfterAccept => 0,
         Cut::AfterBytes(count) => count,
         Cut::AfterHead => head(bytes).unwrap_or(usize::MAX),
-        Cut::AfterRequest | Cut::AfterAnswer(_) | Cut::Never => whole(bytes).unwrap_or(usize::MAX),
+        Cut::AfterRequest | Cut::AfterAnswer(_) | Cut::Held(_) | Cut::Never => whole(bytes).unwrap_or(usize::MAX),
     };
     let (mut bytes, mut byte) = (Vec::new(), [0]);
     while bytes.len() < wanted(&bytes) {
         assert_eq!(stream.read(&mut byte).unwrap(), 1, "{cut:?}: the client hung up after {bytes:?}");
         bytes.push(byte[0]);
     }
-    if let Cut::AfterAnswer(answer) = cut {
+    if let Cut::AfterAnswer(answer) | Cut::Held(answer) = cut {
         stream.write_all(answer.as_bytes()).unwrap();
     }
     bytes
@@ -175,7 +177,7 @@ async fn a_server_that_never_answers_may_have_taken_the_job() {
 
 #[tokio::test]
 async fn each_submit_has_a_connection_of_its_own_and_says_only_what_it_must() {
-    let listener = Listener::start(Cut::AfterAnswer(ACCEPTED));
+    let listener = Listener::start(Cut::Held(ACCEPTED));
     let client = listener.client(quick());
     for _ in 0..3 {
         let job = client.submit(key(), &schnell(), &input("a cat")).await.unwrap();
