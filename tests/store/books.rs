@@ -32,7 +32,10 @@ fn a_settlement_is_booked_once_and_shown_to_its_user(release: &str) {
     assert_eq!((ann.rest.rows("spend_events").len(), bob.rest.rows("spend_events").len()), (2, 0));
     assert_eq!(stats(&store, "nobody"), json!({"spent_micros": 0, "images": 0, "recent_micros": 0}));
     for route in ["version", "stats/x", "books"] {
-        let refused = [ann.rest.get(&format!("/api/generatio/{route}")).0, crate::support::rest::Rest::new(store.pocketbase.address).get(&format!("/api/generatio/{route}")).0];
+        let refused = [
+            ann.rest.get(&format!("/api/generatio/{route}")).0,
+            crate::support::rest::Rest::new(store.pocketbase.address).get(&format!("/api/generatio/{route}")).0,
+        ];
         assert_eq!(refused, [403, 401]);
     }
     for route in ["repair", "folders/delete", "folders/restore", "folders/move", "images/add", "books/x"] {
@@ -66,7 +69,10 @@ fn books_that_differ_are_named_and_mended_from_the_ledger(release: &str) {
     let [none, totals, financial, missing, unpaid] = people.iter().map(|person| person.id.as_str()).collect::<Vec<_>>().try_into().unwrap();
     let path = |collection: &str, id: &str| format!("/api/collections/{collection}/records/{id}");
     assert_eq!(store.superuser.patch(&path("spend_totals", totals), &json!({"spent_micros": 4_999})).0, 200);
-    assert_eq!(store.superuser.patch(&path("generatio_users", financial), &json!({"financial_data": {"total_spent": 0.005, "total_images": 2}})).0, 200);
+    assert_eq!(
+        store.superuser.patch(&path("generatio_users", financial), &json!({"financial_data": {"total_spent": 0.005, "total_images": 2}})).0,
+        200
+    );
     assert_eq!(store.superuser.delete(&path("spend_totals", missing)).0, 204);
     store.superuser.row("images", &json!({"user_id": unpaid, "job_id": "x", "cost_micros": 5_001}));
 
@@ -100,20 +106,23 @@ fn two_hundred_settlements_at_once_balance_to_the_micro_dollar(release: &str) {
     let done = AtomicBool::new(false);
     let path = |person: &Person| format!("/api/collections/generatio_users/records/{}", person.id);
     let names: Vec<String> = std::thread::scope(|scope| {
-        let renaming: Vec<_> = people.iter().map(|person| {
-            let (path, done) = (path(person), &done);
-            scope.spawn(move || {
-                let mut last = String::new();
-                for n in 0.. {
-                    if done.load(Ordering::Relaxed) {
-                        break;
+        let renaming: Vec<_> = people
+            .iter()
+            .map(|person| {
+                let (path, done) = (path(person), &done);
+                scope.spawn(move || {
+                    let mut last = String::new();
+                    for n in 0.. {
+                        if done.load(Ordering::Relaxed) {
+                            break;
+                        }
+                        last = format!("name {n}");
+                        assert_eq!(person.rest.patch(&path, &json!({"name": last})).0, 200);
                     }
-                    last = format!("name {n}");
-                    assert_eq!(person.rest.patch(&path, &json!({"name": last})).0, 200);
-                }
-                last
+                    last
+                })
             })
-        }).collect();
+            .collect();
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
                 for person in &people {
@@ -121,14 +130,20 @@ fn two_hundred_settlements_at_once_balance_to_the_micro_dollar(release: &str) {
                 }
             }
         });
-        let settling: Vec<_> = (0..8).map(|_| scope.spawn(|| loop {
-            let n = next.fetch_add(1, Ordering::Relaxed);
-            if n >= 200 {
-                break;
-            }
-            let body = settlement(&people[n % people.len()].id, &format!("job{n}"), 1_000 + n as u64);
-            assert_eq!(store.superuser.post("/api/batch", &body).0, 200);
-        })).collect();
+        let settling: Vec<_> = (0..8)
+            .map(|_| {
+                scope.spawn(|| {
+                    loop {
+                        let n = next.fetch_add(1, Ordering::Relaxed);
+                        if n >= 200 {
+                            break;
+                        }
+                        let body = settlement(&people[n % people.len()].id, &format!("job{n}"), 1_000 + n as u64);
+                        assert_eq!(store.superuser.post("/api/batch", &body).0, 200);
+                    }
+                })
+            })
+            .collect();
         settling.into_iter().for_each(|thread| thread.join().unwrap());
         done.store(true, Ordering::Relaxed);
         renaming.into_iter().map(|thread| thread.join().unwrap()).collect()
@@ -155,7 +170,9 @@ fn money_outlives_its_user(release: &str) {
     assert_eq!(store.superuser.patch(&path, &json!({"model_preferences": [preferences]})).0, 200);
     store.superuser.row("generations", &json!({"user_id": ann.id, "status": "queued", "request_id": "r"}));
     assert_eq!(ann.rest.delete(&path).0, 204);
-    for (collection, left) in [("images", 0), ("folders", 0), ("model_preferences", 0), ("generations", 0), ("spend_events", 1), ("spend_totals", 1)] {
+    for (collection, left) in
+        [("images", 0), ("folders", 0), ("model_preferences", 0), ("generations", 0), ("spend_events", 1), ("spend_totals", 1)]
+    {
         assert_eq!(store.superuser.rows(collection).len(), left, "{collection}");
     }
     assert_eq!(store.superuser.get("/api/generatio/books").1["users"], json!([]));

@@ -35,7 +35,9 @@ fn a_tree_is_deleted_under_one_stamp_and_restored_by_it(release: &str) {
     assert_eq!(ann.rest.patch(&format!("/api/collections/images/records/{early}"), &title).0, 200);
     assert_eq!(store.call("folders/delete", &body(&gone, &ann)).1["images"], 1);
 
-    for unknown in [body(&top, &bob), body("abcdefghij01234", &ann), json!({"folder": top}), json!({"folder": 5, "user": ann.id}), json!({})] {
+    for unknown in
+        [body(&top, &bob), body("abcdefghij01234", &ann), json!({"folder": top}), json!({"folder": 5, "user": ann.id}), json!({})]
+    {
         assert_eq!(store.call("folders/delete", &unknown).0, 404, "{unknown}");
     }
     let (status, answer) = store.call("folders/delete", &body(&top, &ann));
@@ -195,7 +197,10 @@ fn images_are_put_into_a_folder_all_or_none(release: &str) {
     let add = |user: &Person, images: Value| store.call("images/add", &json!({"folder": folder, "user": user.id, "images": images}));
     for bad in [&foreign, &gone, "abcdefghij01234", ""] {
         let answer = add(&ann, json!([one, bad, two]));
-        assert_eq!((code(&answer, "images"), &answer.1["data"]["images"]["position"]), ((400, "validation_missing_rel_records"), &json!(1)));
+        assert_eq!(
+            (code(&answer, "images"), &answer.1["data"]["images"]["position"]),
+            ((400, "validation_missing_rel_records"), &json!(1))
+        );
     }
     for bad in [json!([]), json!("x"), json!(null), json!(vec![&one; 101])] {
         assert_eq!(add(&ann, bad).0, 400);

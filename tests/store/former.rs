@@ -79,8 +79,10 @@ fn collections(superuser: &Rest, ids: Ids) {
         Ids::Text => text(name),
         Ids::Relation => json!({"type": "relation", "name": name, "collectionId": collection, "maxSelect": 1}),
     };
-    let folders = make(json!({"type": "base", "name": "folders", "listRule": "user_id = @request.auth.id", "createRule": "@request.auth.id != ''",
-        "fields": [text("name"), one("user_id", &users), text("parent_id"), {"type": "bool", "name": "private"}, {"type": "date", "name": "deleted_at"}]}));
+    let folders = make(
+        json!({"type": "base", "name": "folders", "listRule": "user_id = @request.auth.id", "createRule": "@request.auth.id != ''",
+        "fields": [text("name"), one("user_id", &users), text("parent_id"), {"type": "bool", "name": "private"}, {"type": "date", "name": "deleted_at"}]}),
+    );
     make(json!({"type": "base", "name": "images", "listRule": "", "viewRule": "user_id = @request.auth.id // his own", "updateRule": "",
         "createRule": "@request.auth.id != ''",
         "fields": [text("title"), text("url"), one("user_id", &users), text("prompt"), text("request_id"), text("model"),

@@ -118,7 +118,8 @@ fn the_data_is_carried(superuser: &Rest, former: &Former) {
 
     let mut events = superuser.rows("spend_events");
     events.sort_by_key(|event| event["amount_micros"].as_i64());
-    let opened: Vec<_> = events.iter().map(|e| (e["job_id"].clone(), e["kind"].clone(), e["amount_micros"].clone(), e["images"].clone())).collect();
+    let opened: Vec<_> =
+        events.iter().map(|e| (e["job_id"].clone(), e["kind"].clone(), e["amount_micros"].clone(), e["images"].clone())).collect();
     let opening = |user: &str, micros: u64, images: u64| (json!(format!("opening:{user}")), json!("opening"), json!(micros), json!(images));
     assert_eq!(opened, [opening(second, 0, 1), opening(first, 13_100, 2)]);
     for (user, micros, images, dollars) in [(first, 13_100, 2, 0.0131), (second, 0, 1, 0.0), (third, 0, 0, 0.0)] {
@@ -134,8 +135,12 @@ fn the_data_is_carried(superuser: &Rest, former: &Former) {
 fn nothing_else_was_changed(superuser: &Rest, former: &Former) {
     let images = superuser.rows("images");
     let image = images.iter().find(|row| row["id"] == former.images[1]).unwrap();
-    assert_eq!((&image["url"], &image["folder_id"], &image["cost_micros"]), (&json!("https://fal.media/x.png"), &json!(former.folder), &json!(10_100)));
-    let created: Vec<&str> = former.images.iter().map(|id| images.iter().find(|row| row["id"] == *id).unwrap()["created"].as_str().unwrap()).collect();
+    assert_eq!(
+        (&image["url"], &image["folder_id"], &image["cost_micros"]),
+        (&json!("https://fal.media/x.png"), &json!(former.folder), &json!(10_100))
+    );
+    let created: Vec<&str> =
+        former.images.iter().map(|id| images.iter().find(|row| row["id"] == *id).unwrap()["created"].as_str().unwrap()).collect();
     assert!(created[0].len() == 24 && created.is_sorted(), "rows without a time get one in their order: {created:?}");
     assert_eq!(superuser.rows("folders")[0]["name"], "old/name");
     let indexes = collection(superuser, "images")["indexes"].to_string();
@@ -182,7 +187,8 @@ fn a_field_of_another_type_is_named_and_its_collection_left_alone(release: &str)
     assert_eq!(there(&superuser), before);
     assert!(pocketbase.log().contains("generatio: not done: images.url: it is a number field"), "{}", pocketbase.log());
     let found = problems(&superuser);
-    let named: Vec<_> = found.iter().map(|p| (p["collection"].as_str().unwrap(), p["field"].as_str().unwrap(), p["fixable"] == true)).collect();
+    let named: Vec<_> =
+        found.iter().map(|p| (p["collection"].as_str().unwrap(), p["field"].as_str().unwrap(), p["fixable"] == true)).collect();
     assert_eq!(named, [("images", "url", false), ("generations", "", false)], "{found:?}");
 
     let renamed = json!({"fields": [{"id": field_id(&before[0], "url"), "type": "number", "name": "old_url"},

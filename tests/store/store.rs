@@ -44,7 +44,8 @@ impl Store {
 
     /// An image as a settlement leaves it.
     pub fn image(&self, owner: &Person, folder: &str) -> String {
-        let image = json!({"user_id": owner.id, "folder_id": folder, "prompt": "a cat", "url": "/api/files/x", "job_id": "job", "cost_micros": 1});
+        let image =
+            json!({"user_id": owner.id, "folder_id": folder, "prompt": "a cat", "url": "/api/files/x", "job_id": "job", "cost_micros": 1});
         self.superuser.row("images", &image)
     }
 

@@ -75,7 +75,10 @@ fn the_users_collection_can_be_another_one(release: &str) {
     let superuser = pocketbase.superuser();
     let about = superuser.get("/api/generatio/version").1;
     let users = crate::schema::collection(&superuser, "users");
-    assert_eq!((&about["users_collection"], &about["users_collection_id"], &about["problems"]), (&json!("users"), &users["id"], &json!([])));
+    assert_eq!(
+        (&about["users_collection"], &about["users_collection_id"], &about["problems"]),
+        (&json!("users"), &users["id"], &json!([]))
+    );
     assert_eq!(superuser.get("/api/collections/generatio_users").0, 404);
     assert!(users["updateRule"].as_str().unwrap().ends_with(" && (id = @request.auth.id)"), "{users}");
     let nobody = Rest::new(pocketbase.address);
@@ -90,11 +93,20 @@ fn a_rule_that_was_loosened_is_named_and_tightened_again(release: &str) {
     let store = Store::on(release);
     let before = crate::schema::printed(&store.superuser);
     let own = crate::schema::collection(&store.superuser, "images")["listRule"].as_str().unwrap().to_owned();
-    let looser = [json!(""), json!(format!("{own} || title = 'open'")), json!(format!("({own}) && (title = 'a') || id != ''")), json!("user_id = @request.auth.id")];
+    let looser = [
+        json!(""),
+        json!(format!("{own} || title = 'open'")),
+        json!(format!("({own}) && (title = 'a') || id != ''")),
+        json!("user_id = @request.auth.id"),
+    ];
     for rule in &looser {
         assert_eq!(store.superuser.patch("/api/collections/images", &json!({"listRule": rule})).0, 200);
         let problems = store.superuser.get("/api/generatio/version").1["problems"].clone();
-        assert_eq!((&problems[0]["collection"], &problems[0]["fixable"], problems.as_array().unwrap().len()), (&json!("images"), &json!(true), 1), "{rule}");
+        assert_eq!(
+            (&problems[0]["collection"], &problems[0]["fixable"], problems.as_array().unwrap().len()),
+            (&json!("images"), &json!(true), 1),
+            "{rule}"
+        );
         assert_eq!(store.call("repair", &json!({})).1["problems"], json!([]));
     }
     for rule in [Value::Null, json!(own), json!(format!("({own}) && (title = ')' || title = 'b')"))] {
