@@ -80,6 +80,12 @@ impl PocketBase {
         copy(&repository("pb_hooks"), &self.home.join("hooks"), "");
     }
 
+    /// Takes the hooks away again, from its next start on.
+    pub fn remove_hooks(&self) {
+        let hooks = self.home.join("hooks");
+        std::fs::remove_dir_all(&hooks).and_then(|()| std::fs::create_dir(&hooks)).expect("a writable directory");
+    }
+
     /// Sets a variable of its environment from the next start on.
     pub fn set(&mut self, name: &'static str, value: &str) {
         self.environment.push((name, value.to_owned()));
