@@ -9,7 +9,15 @@ use super::key::{Opened, Password};
 use super::secret::Secret;
 use super::{CannotOpen, Iterations, Owner};
 
+/// Overwrites the part of the stack that the functions of this file have just used: the libraries zero what they drop, but not what they
+/// moved. Whoever calls them calls this afterwards, from the same depth.
+#[inline(never)]
+pub(super) fn scrub() {
+    std::hint::black_box(&mut [0_u8; 16 * 1024]);
+}
+
 /// The key that a password and a salt make, after as much work as `iterations` says.
+#[inline(never)]
 pub(super) fn derive(password: &Password, salt: &[u8; SALT], iterations: Iterations) -> Secret {
     #[cfg(test)]
     super::tests::count(iterations);
@@ -28,6 +36,7 @@ pub(super) fn encrypt(key: &Secret, opened: &Opened, owner: &Owner, method: Meth
 }
 
 /// Seals whatever it is given, as the former extension did.
+#[inline(never)]
 pub(super) fn encrypt_any(key: &Secret, content: &[u8], owner: &Owner, method: Method, salt: [u8; SALT], nonce: [u8; NONCE]) -> Sealed {
     let mut content = Secret::copy_of(content);
     let tag = cipher(key)
@@ -36,6 +45,7 @@ pub(super) fn encrypt_any(key: &Secret, content: &[u8], owner: &Owner, method: M
     Sealed { method, salt, nonce, ciphertext: content.bytes().to_vec(), tag: tag.into() }
 }
 
+#[inline(never)]
 pub(super) fn decrypt(key: &Secret, sealed: &Sealed, owner: &Owner) -> Result<Opened, CannotOpen> {
     let mut content = Secret::copy_of(&sealed.ciphertext);
     // The tag is compared in constant time, and before anything is decrypted.

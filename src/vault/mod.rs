@@ -45,12 +45,16 @@ pub enum CannotOpen {
 /// When the seal stays closed.
 pub fn open(sealed: &Sealed, password: &Password, owner: &Owner) -> Result<Opened, CannotOpen> {
     let key = cipher::derive(password, &sealed.salt, sealed.method.iterations());
-    cipher::decrypt(&key, sealed, owner)
+    let opened = cipher::decrypt(&key, sealed, owner);
+    cipher::scrub();
+    opened
 }
 
 /// Seals a key with a fresh salt and nonce: one derivation.
 pub fn seal(opened: &Opened, password: &NewPassword, owner: &Owner, method: Method) -> Sealed {
     let (salt, nonce) = cipher::fresh();
     let key = cipher::derive(password.password(), &salt, method.iterations());
-    cipher::encrypt(&key, opened, owner, method, salt, nonce)
+    let sealed = cipher::encrypt(&key, opened, owner, method, salt, nonce);
+    cipher::scrub();
+    sealed
 }
