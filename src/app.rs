@@ -6,7 +6,8 @@ use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{self, Config, Credentials};
-use crate::fal;
+use crate::fal::{self, BadCatalogue, Catalogue};
+use crate::jobs::Jobs;
 use crate::keys::Keys;
 use crate::pocketbase::Store;
 use crate::pocketbase::health::Health;
@@ -25,6 +26,9 @@ pub enum SetupError {
     /// FAL cannot be reached by what is configured.
     #[error(transparent)]
     Fal(#[from] fal::SetupError),
+    /// The operator's models cannot be read.
+    #[error("GENERATIO_MODELS: {0}")]
+    Models(#[from] BadCatalogue),
     /// The system refused a thread.
     #[error(transparent)]
     System(#[from] std::io::Error),
@@ -43,7 +47,9 @@ pub struct App {
     /// PocketBase as our store.
     pub store: Store,
     /// Users' FAL keys and their sessions.
-    pub keys: Keys,
+    pub keys: Arc<Keys>,
+    /// The generation engine.
+    pub jobs: Arc<Jobs>,
     /// Where our own work runs: requests to our endpoints are carried to their end there, whether or not the client stays.
     pub runtime: Handle,
     /// That work; a drain waits for it.
@@ -65,8 +71,12 @@ impl App {
         let fal = Arc::new(fal::Client::new(fal::Settings::new(&config.fal))?);
         let derivations = Arc::new(Derivations::start(DERIVATION_THREADS, MOST_WAITING_DERIVATIONS)?);
         let limits = Limits { lifetime: config.keys.session_ttl.duration(), ..Limits::default() };
-        let keys = Keys::new((Arc::clone(&store.admin), Arc::clone(&store.callers)), fal, derivations, method(&config.keys), limits);
-        Ok(Self { config, max_connections, health, outage, store, keys, runtime: Handle::current(), tasks: TaskTracker::new() })
+        let keys =
+            Keys::new((Arc::clone(&store.admin), Arc::clone(&store.callers)), Arc::clone(&fal), derivations, method(&config.keys), limits);
+        let keys = Arc::new(keys);
+        let catalogue = config.fal.models.as_deref().map_or_else(|| Ok(Catalogue::built_in()), Catalogue::with_file)?;
+        let jobs = Jobs::new(Arc::clone(&store.admin), fal, Arc::clone(&keys), catalogue, &config.jobs);
+        Ok(Self { config, max_connections, health, outage, store, keys, jobs, runtime: Handle::current(), tasks: TaskTracker::new() })
     }
 }
 

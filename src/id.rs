@@ -121,6 +121,25 @@ impl FromStr for CollectionId {
     }
 }
 
+/// An id that others made, like FAL's of a request: letters, digits, dashes and underscores.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ForeignId(String);
+
+impl FromStr for ForeignId {
+    type Err = NotAnId;
+
+    fn from_str(text: &str) -> Result<Self, NotAnId> {
+        let sane = (1..=100).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+        sane.then(|| Self(text.to_owned())).ok_or(NotAnId)
+    }
+}
+
+impl fmt::Display for ForeignId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -16,6 +16,8 @@ pub mod error;
 
 pub mod app;
 
+pub mod jobs;
+
 pub mod keys;
 
 pub mod fal;

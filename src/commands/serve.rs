@@ -71,11 +71,18 @@ impl Listener {
         let watched = Arc::clone(&app);
         let watch = tokio::spawn(async move {
             let guard = watched.keys.guard(watched.store.changes.subscribe(), watched.config.keys.session_sweep.duration());
-            tokio::join!(watched.store.watch(), guard)
+            let jobs = watched.jobs.watch(watched.store.changes.subscribe());
+            tokio::join!(watched.store.watch(), guard, jobs)
+        });
+        let (going_down, stopped) = (shutdown.clone(), Arc::clone(&app));
+        let stop = tokio::spawn(async move {
+            going_down.cancelled().await;
+            stopped.jobs.stop().await;
         });
         let served = server::run(self.socket, Arc::clone(&app), shutdown).await;
         app.tasks.close();
-        if timeout(app.config.drain_timeout.duration(), app.tasks.wait()).await.is_err() {
+        let all = async { tokio::join!(app.tasks.wait(), stop).1 };
+        if timeout(app.config.drain_timeout.duration(), all).await.is_err() {
             tracing::warn!(tasks = app.tasks.len(), "the drain time-out has passed: work for clients that left is cut");
         }
         watch.abort();
@@ -88,6 +95,7 @@ impl Listener {
 fn app(config: Config, credentials: Option<Credentials>, max_connections: usize) -> Result<App, Failure> {
     App::new(config, credentials, max_connections).map_err(|error| match error {
         SetupError::Fal(error) => Failure::Setting(error.to_string()),
+        SetupError::Models(error) => Failure::Setting(format!("GENERATIO_MODELS: {error}")),
         SetupError::System(error) => Failure::System(error),
     })
 }

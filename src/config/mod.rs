@@ -1,6 +1,7 @@
 //! Every setting of the sidecar, read once from flags and environment variables of the same name.
 
 mod fal;
+mod jobs;
 mod keys;
 mod log;
 mod network;
@@ -13,6 +14,7 @@ use std::net::SocketAddr;
 use clap::Args;
 
 pub use fal::{Fal, FalUrl, HostPattern, is_loopback};
+pub use jobs::Jobs;
 pub use keys::{Keys, SealFormat};
 pub use log::{Log, LogFilter, LogFormat};
 pub use network::{AllowedOrigin, CollectionName, PocketBaseUrl, TrustedProxy};
@@ -42,6 +44,10 @@ pub struct Config {
     /// Seals and sessions.
     #[command(flatten)]
     pub keys: Keys,
+
+    /// Generation.
+    #[command(flatten)]
+    pub jobs: Jobs,
 
     /// How FAL is reached.
     #[command(flatten)]

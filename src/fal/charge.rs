@@ -27,6 +27,11 @@ impl Units {
         Self(units as u64 * ONE)
     }
 
+    /// What was kept as [`Self::nanos`].
+    pub const fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
     /// Thousand-millionths of a unit, the exact figure for the ledger.
     pub const fn nanos(self) -> u64 {
         self.0
@@ -45,6 +50,11 @@ impl UnitPrice {
     /// Reads dollars, `0.003`.
     pub fn read(text: &str) -> Option<Self> {
         decimal::nanos(text).map(Self)
+    }
+
+    /// What was kept as [`Self::nano_dollars`].
+    pub const fn from_nano_dollars(nanos: u64) -> Self {
+        Self(nanos)
     }
 
     /// Thousand-millionths of a dollar, the exact figure for the ledger.

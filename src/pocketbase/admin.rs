@@ -64,7 +64,7 @@ impl Admin {
     }
 
     /// Where the rows of a table are, if they can be worked with.
-    fn path(&self, table: Table) -> Result<String, Error> {
+    pub(super) fn path(&self, table: Table) -> Result<String, Error> {
         self.require(table)?;
         Ok(format!("/api/collections/{}/records", self.name(table)))
     }
@@ -166,6 +166,11 @@ impl Admin {
     /// A superuser's token that PocketBase takes, as far as is known.
     pub(super) async fn token(&self) -> Result<HeaderValue, Error> {
         self.sign_in.token(&self.http).await
+    }
+
+    /// A token other than this one, which PocketBase refused.
+    pub(super) async fn another_token(&self, refused: &HeaderValue) -> Result<HeaderValue, Error> {
+        self.sign_in.another(&self.http, refused).await
     }
 
     /// The connections that calls go over.

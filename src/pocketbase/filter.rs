@@ -19,6 +19,7 @@ impl Literal for RowId {}
 impl Literal for i64 {}
 impl Literal for Text {}
 impl Literal for Moment {}
+impl Literal for crate::id::ForeignId {}
 /// Words of our own: states, and the names of models.
 impl Literal for &'static str {}
 
@@ -75,6 +76,17 @@ impl Filter {
             self.0.push_str(" && ");
         }
         self.0.push_str(&format!("{field} {} '{value}'", comparison.sign()));
+        self
+    }
+
+    /// `field` has one of these words.
+    #[must_use]
+    pub fn and_any(mut self, field: &'static str, words: &[&'static str]) -> Self {
+        if !self.0.is_empty() {
+            self.0.push_str(" && ");
+        }
+        let each: Vec<String> = words.iter().map(|word| format!("{field} = '{word}'")).collect();
+        self.0.push_str(&format!("({})", each.join(" || ")));
         self
     }
 

@@ -7,6 +7,7 @@ pub mod callers;
 mod changes;
 mod claims;
 mod events;
+pub mod files;
 pub mod filter;
 pub mod health;
 pub mod http;

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::id::UserId;
+use crate::id::{FolderId, ImageId, UserId};
 
 /// A collection of ours, or the users'.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,4 +63,41 @@ pub struct UserRow {
 impl Row for UserRow {
     const TABLE: Table = Table::Users;
     const FIELDS: &'static str = "id,fal_token";
+}
+
+/// A folder, as far as it can receive pictures.
+#[derive(Deserialize)]
+pub struct FolderRow {
+    /// Which.
+    pub id: FolderId,
+    /// Whose.
+    pub user_id: UserId,
+    /// When it was deleted; empty while it is not.
+    #[serde(default)]
+    pub deleted_at: String,
+}
+
+impl Row for FolderRow {
+    const TABLE: Table = Table::Folders;
+    const FIELDS: &'static str = "id,user_id,deleted_at";
+}
+
+/// A picture, as far as its job is concerned.
+#[derive(Clone, Debug, Deserialize)]
+pub struct StoredImage {
+    /// Which.
+    pub id: ImageId,
+    /// Where it is; our hooks write the file's path.
+    pub url: String,
+    /// The stored file's name; empty while there is none.
+    #[serde(default)]
+    pub file: String,
+    /// What the engine noted.
+    #[serde(default)]
+    pub other_info: serde_json::Value,
+}
+
+impl Row for StoredImage {
+    const TABLE: Table = Table::Images;
+    const FIELDS: &'static str = "id,url,file,other_info";
 }

@@ -1,0 +1,255 @@
+//! One job's task, from wherever its row stands to its end.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use super::row::{Failure, JobRow, Status};
+use super::slots::Place;
+use super::{Jobs, Running, Unwritten};
+use crate::fal::{self, Cancellation, Charge, EndpointId, Fetched, Handle, Key, Links, State};
+use crate::pocketbase::filter::Moment;
+use crate::vault::Opened;
+
+/// A job and everything that its task needs. The key is the one that it was begun with, for as long as it takes.
+pub(super) struct Run {
+    pub(super) jobs: Arc<Jobs>,
+    pub(super) row: JobRow,
+    pub(super) key: Arc<Opened>,
+    pub(super) view: watch::Sender<JobRow>,
+    pub(super) cancel: CancellationToken,
+    /// Whether an earlier task may have stored something already.
+    pub(super) taken_up: bool,
+    /// Whether the row is gone, and the user with it. Money is settled all the same.
+    pub(super) orphan: bool,
+    pub(super) written: Instant,
+}
+
+/// How a task leaves its job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Left {
+    /// It is over.
+    Over,
+    /// It waits for its user's next session, or for the next start.
+    Parked,
+}
+
+/// FAL's status is asked for this often, at first and at last.
+const POLL: Duration = Duration::from_millis(250);
+const SLOWEST_POLL: Duration = Duration::from_secs(2);
+/// Progress is written this often at most: each write costs PocketBase one.
+const PROGRESS_EVERY: Duration = Duration::from_secs(2);
+/// As often as FAL may say in a row that it does not know a request: its answers can lag behind its submits.
+const MOST_STRANGE: u32 = 10;
+/// As often as a failed request's answer is asked for again: it may be the asking that failed.
+const MOST_FAILED_FETCHES: u32 = 3;
+
+impl Jobs {
+    /// Gives a job its task, unless it has one.
+    pub(super) fn start(self: &Arc<Self>, row: JobRow, key: Arc<Opened>, place: Place, taken_up: bool) {
+        let id = row.id;
+        let (view, receiver) = watch::channel(row.clone());
+        let cancel = CancellationToken::new();
+        {
+            let mut running = self.running.lock();
+            if running.contains_key(&id) || self.stopping.is_cancelled() {
+                return;
+            }
+            running.insert(id, Running { view: receiver, cancel: cancel.clone() });
+        }
+        let jobs = Arc::clone(self);
+        let run = Run { jobs: Arc::clone(self), row, key, view, cancel, taken_up, orphan: false, written: Instant::now() };
+        self.tasks.spawn_on(
+            async move {
+                let entry = Entry { jobs: Arc::clone(&jobs), id };
+                run.to_its_end(place).await;
+                drop(entry);
+            },
+            &self.runtime,
+        );
+    }
+}
+
+/// A job's place in the table of those in progress, left even by a panic.
+struct Entry {
+    jobs: Arc<Jobs>,
+    id: crate::id::JobId,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.jobs.running.lock().remove(&self.id);
+    }
+}
+
+impl Run {
+    async fn to_its_end(mut self, place: Place) {
+        let stopping = self.jobs.stopping.clone();
+        let slot = tokio::select! {
+            slot = place.slot() => slot,
+            () = stopping.cancelled() => return,
+            () = self.cancel.clone().cancelled_owned(), if self.row.submitted_at.is_none() => {
+                self.end(Status::Cancelled, None, Charge::NOTHING).await;
+                return;
+            }
+        };
+        let id = self.row.id;
+        let left = self.advance().await;
+        drop(slot);
+        tracing::info!(target: "audit", job = %id, user = %self.row.user_id, status = self.row.status.word(), cost = %self.row.cost_micros, ?left, "a job's task ended");
+    }
+
+    async fn advance(&mut self) -> Left {
+        let Ok(endpoint) = self.row.endpoint.parse::<EndpointId>() else {
+            tracing::error!(job = %self.row.id, "a job's row names no endpoint of FAL's");
+            return Left::Parked;
+        };
+        let found = match (self.row.request_id.parse(), self.row.submitted_at) {
+            (Ok(id), _) => {
+                let links = Links {
+                    status: Some(&self.row.status_url),
+                    response: Some(&self.row.response_url),
+                    cancel: Some(&self.row.cancel_url),
+                };
+                Ok(self.jobs.fal.handle(&endpoint, id, links))
+            }
+            (Err(_), None) => self.submit(&endpoint).await,
+            (Err(_), Some(_)) => self.reconcile(&endpoint).await,
+        };
+        match found {
+            Ok(handle) => self.follow(&endpoint, &handle).await,
+            Err(left) => left,
+        }
+    }
+
+    /// From FAL's queue to the end.
+    async fn follow(&mut self, endpoint: &EndpointId, handle: &Handle) -> Left {
+        let mut pause = POLL;
+        let (mut strange, mut failed) = (0, 0);
+        let mut asked_to_cancel = false;
+        loop {
+            if self.cancel.is_cancelled() && !asked_to_cancel {
+                asked_to_cancel = self.ask_to_cancel(handle).await;
+            }
+            match self.poll(handle).await {
+                Ok(None) => strange = 0,
+                Ok(Some(Fetched::Done(output))) => return self.deliver(endpoint, *output).await,
+                Ok(Some(Fetched::Failed(fal::Error::Unavailable(_)))) if failed < MOST_FAILED_FETCHES => failed += 1,
+                Ok(Some(Fetched::Failed(error))) => return self.ended_badly(endpoint, &error).await,
+                Ok(Some(Fetched::Pending)) => {}
+                Err(fal::Error::KeyRejected(_)) => return self.park_without_key().await,
+                Err(fal::Error::NotFound(_)) if strange >= MOST_STRANGE => return self.fail(Failure::forgotten()).await,
+                Err(fal::Error::NotFound(_)) => strange += 1,
+                Err(error) => {
+                    tracing::debug!(job = %self.row.id, error = &error as &dyn std::error::Error, "FAL did not say how a job is doing");
+                }
+            }
+            let (cancel, stopping) = (self.cancel.clone(), self.jobs.stopping.clone());
+            tokio::select! {
+                () = sleep(pause) => {}
+                () = cancel.cancelled(), if !asked_to_cancel => {}
+                () = stopping.cancelled() => return Left::Parked,
+            }
+            pause = (pause * 2).min(SLOWEST_POLL);
+        }
+    }
+
+    /// One look at FAL; the result, once there is one.
+    async fn poll(&mut self, handle: &Handle) -> Result<Option<Fetched>, fal::Error> {
+        let key = Arc::clone(&self.key);
+        let key = Key::of(&key);
+        match self.jobs.fal.status(key, handle).await? {
+            State::Queued { position } => self.progress(Status::Queued, position.unwrap_or(0)).await,
+            State::Running => self.progress(Status::Running, 0).await,
+            State::Completed { .. } => return self.jobs.fal.result(key, handle).await.map(Some),
+        }
+        Ok(None)
+    }
+
+    /// Says whether FAL was asked.
+    async fn ask_to_cancel(&self, handle: &Handle) -> bool {
+        match self.jobs.fal.cancel(Key::of(&self.key), handle).await {
+            Ok(Cancellation::Requested | Cancellation::TooLate | Cancellation::NotFound) => true,
+            Err(error) => {
+                tracing::warn!(job = %self.row.id, error = &error as &dyn std::error::Error, "FAL was not asked to cancel a job");
+                !error.is_passing()
+            }
+        }
+    }
+
+    /// Shown at once to whoever waits here, and written now and then for whoever watches the row.
+    async fn progress(&mut self, status: Status, position: u32) {
+        if (self.row.status, self.row.queue_position) == (status, position) {
+            return;
+        }
+        self.row.status = status;
+        self.row.queue_position = position;
+        self.view.send_replace(self.row.clone());
+        if self.written.elapsed() < PROGRESS_EVERY || self.orphan {
+            return;
+        }
+        self.written = Instant::now();
+        self.row.seq += 1;
+        let patch = json!({ "status": status, "queue_position": position, "seq": self.row.seq });
+        let written = self.jobs.admin.update(crate::pocketbase::rows::Table::Generations, self.row.id, &patch).await;
+        if let Err(error) = written {
+            tracing::debug!(job = %self.row.id, error = &error as &dyn std::error::Error, "a job's progress was not written");
+        }
+    }
+
+    /// Writes a transition, however long that takes.
+    pub(super) async fn write(&mut self, mut patch: Value) -> Result<(), Unwritten> {
+        self.row.seq += 1;
+        self.written = Instant::now();
+        patch["seq"] = self.row.seq.into();
+        patch["status"] = json!(self.row.status);
+        self.view.send_replace(self.row.clone());
+        if self.orphan {
+            return Ok(());
+        }
+        match self.jobs.persist(self.row.id, &patch).await {
+            Err(Unwritten::Gone) => {
+                self.orphan = true;
+                Ok(())
+            }
+            written => written,
+        }
+    }
+
+    async fn ended_badly(&mut self, endpoint: &EndpointId, error: &fal::Error) -> Left {
+        let charge = self.charge_for_failure(endpoint, error.said().and_then(|said| said.units)).await;
+        match error {
+            fal::Error::Cancelled(_) => self.end(Status::Cancelled, None, charge).await,
+            _ => self.end(Status::Failed, Some(Failure::of(error)), charge).await,
+        }
+    }
+
+    pub(super) async fn fail(&mut self, failure: Failure) -> Left {
+        self.end(Status::Failed, Some(failure), Charge::NOTHING).await
+    }
+
+    /// The end of a job without pictures.
+    pub(super) async fn end(&mut self, status: Status, failure: Option<Failure>, charge: Charge) -> Left {
+        self.row.error = failure;
+        self.settle(status, charge, Vec::new()).await
+    }
+
+    /// FAL does not take the key any more: what was paid for can be fetched once its user has another of the same account.
+    pub(super) async fn park_without_key(&mut self) -> Left {
+        self.row.status = Status::AwaitingUnlock;
+        self.row.error = Some(Failure::key_rejected());
+        let patch = json!({ "error": self.row.error });
+        let _written = self.write(patch).await;
+        Left::Parked
+    }
+}
+
+/// As PocketBase keeps it.
+pub(super) fn stamp(now: Timestamp) -> String {
+    Moment(now).to_string()
+}

@@ -1,0 +1,156 @@
+//! The one POST, and what is done when nobody knows whether it arrived.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+use tokio::time::sleep;
+
+use super::row::{Failure, JobRow, Status};
+use super::run::{Left, Run, stamp};
+use crate::fal::{self, Charge, Earlier, EndpointId, Handle, Key, Links, Reached, RequestId, Window};
+use crate::id::ForeignId;
+use crate::pocketbase::filter::{Comparison, Filter, Query};
+
+/// When FAL's history is looked at after a submit whose answer was lost; after that, at the user's next session.
+const LOOKS: [Duration; 5] =
+    [Duration::from_secs(1), Duration::from_secs(4), Duration::from_secs(15), Duration::from_secs(60), Duration::from_secs(300)];
+/// Clocks differ, and a request may wait on its way.
+const BEFORE: SignedDuration = SignedDuration::from_secs(120);
+const AFTER: SignedDuration = SignedDuration::from_secs(600);
+/// After which nobody looks any more.
+pub(super) const GIVE_UP_AFTER: SignedDuration = SignedDuration::from_hours(24);
+
+impl Run {
+    /// Sends the job to FAL: once, and never again.
+    pub(super) async fn submit(&mut self, endpoint: &EndpointId) -> Result<Handle, Left> {
+        if self.cancel.is_cancelled() {
+            return Err(self.end(Status::Cancelled, None, Charge::NOTHING).await);
+        }
+        let now = Timestamp::now();
+        self.row.status = Status::Submitting;
+        self.row.submitted_at = Some(now);
+        self.row.key_fingerprint = self.key.fingerprint().to_string();
+        let patch = json!({ "submitted_at": stamp(now), "key_fingerprint": self.row.key_fingerprint });
+        if self.write(patch).await.is_err() || self.orphan {
+            return Err(Left::Parked);
+        }
+        let submitted = self.jobs.fal.submit(Key::of(&self.key), endpoint, &self.row.input()).await;
+        match submitted {
+            Ok(handle) => self.accepted(handle).await,
+            Err(not) => match not.reached {
+                Reached::NotSent | Reached::Refused => Err(self.fail(Failure::of(&not.error)).await),
+                Reached::Unknown { hint } => {
+                    tracing::warn!(job = %self.row.id, error = &not.error as &dyn std::error::Error, "whether FAL got a job is not known");
+                    self.lost(endpoint, hint).await
+                }
+            },
+        }
+    }
+
+    /// What must not be forgotten: where the job is.
+    async fn accepted(&mut self, handle: Handle) -> Result<Handle, Left> {
+        self.row.status = Status::Queued;
+        self.row.request_id = handle.request_id.to_string();
+        self.row.status_url = handle.status_url.to_string();
+        self.row.response_url = handle.response_url.to_string();
+        self.row.cancel_url = handle.cancel_url.to_string();
+        let patch = json!({
+            "request_id": self.row.request_id,
+            "status_url": self.row.status_url,
+            "response_url": self.row.response_url,
+            "cancel_url": self.row.cancel_url,
+        });
+        // A row that cannot be written now is written at the end; until then this task knows.
+        let _written = self.write(patch).await;
+        Ok(handle)
+    }
+
+    async fn lost(&mut self, endpoint: &EndpointId, hint: Option<RequestId>) -> Result<Handle, Left> {
+        if let Some(hint) = hint {
+            let handle = self.jobs.fal.handle(endpoint, hint, Links::default());
+            if self.jobs.fal.status(Key::of(&self.key), &handle).await.is_ok() {
+                return self.accepted(handle).await;
+            }
+        }
+        self.row.status = Status::Unknown;
+        if self.write(json!({})).await.is_err() {
+            return Err(Left::Parked);
+        }
+        self.reconcile(endpoint).await
+    }
+
+    /// Looks for the job in FAL's history: it is taken for ours only if nothing else can be.
+    pub(super) async fn reconcile(&mut self, endpoint: &EndpointId) -> Result<Handle, Left> {
+        if self.row.status != Status::Unknown {
+            self.row.status = Status::Unknown;
+            if self.write(json!({})).await.is_err() {
+                return Err(Left::Parked);
+            }
+        }
+        let stopping = self.jobs.stopping.clone();
+        for pause in LOOKS {
+            tokio::select! {
+                () = sleep(pause) => {}
+                () = stopping.cancelled() => return Err(Left::Parked),
+            }
+            match self.look(endpoint).await {
+                Ok(Some(id)) => {
+                    tracing::info!(job = %self.row.id, request_id = %id, "a lost job was found in FAL's history");
+                    return self.accepted(self.jobs.fal.handle(endpoint, id, Links::default())).await;
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::warn!(job = %self.row.id, error = &*error, "FAL's history could not be looked at");
+                }
+            }
+        }
+        if self.is_too_old() {
+            return Err(self.fail(Failure::never_known()).await);
+        }
+        Err(Left::Parked)
+    }
+
+    fn is_too_old(&self) -> bool {
+        is_too_old(&self.row, Timestamp::now())
+    }
+
+    async fn look(&self, endpoint: &EndpointId) -> Result<Option<RequestId>, Box<dyn std::error::Error + Send + Sync>> {
+        let Some(at) = self.row.submitted_at else { return Ok(None) };
+        let window = Window { start: at.saturating_sub(BEFORE)?, end: at.saturating_add(AFTER)?.min(Timestamp::now()) };
+        let sent = self.row.input();
+        let history = self.jobs.fal.history(Key::of(&self.key), endpoint, window).await?;
+        let mut found: Option<RequestId> = None;
+        for Earlier { request_id, .. } in history.into_iter().filter(|earlier| earlier.asked_for(&sent)) {
+            if self.is_claimed(&request_id).await? {
+                continue;
+            }
+            if found.is_some() {
+                tracing::warn!(job = %self.row.id, "more than one request of FAL's history may be a lost job: none is taken");
+                return Ok(None);
+            }
+            found = Some(request_id);
+        }
+        Ok(found)
+    }
+
+    async fn is_claimed(&self, id: &fal::RequestId) -> Result<bool, Box<dyn std::error::Error + Send + Sync>> {
+        let id: ForeignId = id.as_str().parse()?;
+        let query = Query::new(Filter::all().and("request_id", Comparison::Is, id), "", 1);
+        let claimed: Vec<JobRow> = self.jobs.admin.list(&query).await?;
+        Ok(!claimed.is_empty())
+    }
+}
+
+/// Whether nobody will find out any more what became of a submit.
+pub(super) fn is_too_old(row: &JobRow, now: Timestamp) -> bool {
+    row.submitted_at.is_some_and(|at| now.duration_since(at) > GIVE_UP_AFTER)
+}
+
+impl Key<'_> {
+    /// The opened key for one call.
+    pub(super) fn of(opened: &Arc<crate::vault::Opened>) -> Key<'_> {
+        Key::new(opened.expose()).expect("an opened key is visible ASCII of at most 200 characters")
+    }
+}
