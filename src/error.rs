@@ -7,7 +7,10 @@ use std::time::Duration;
 use hyper::StatusCode;
 use hyper::header::{ALLOW, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use serde::Serialize;
+use serde_json::{Value, json};
 
+use crate::id::JobId;
+use crate::jobs::Failure;
 use crate::keys;
 use crate::pocketbase::callers::Stranger;
 use crate::pocketbase::{self, pool};
@@ -61,6 +64,14 @@ pub enum Error {
     /// Our store failed.
     #[error(transparent)]
     Store(#[from] pocketbase::Error),
+    /// The job that was waited for did not give pictures, or not in time.
+    #[error("job {id}: {}", failure.message)]
+    Job {
+        /// Which.
+        id: JobId,
+        /// Why.
+        failure: Box<Failure>,
+    },
     /// A defect of ours.
     #[error("a request panicked: {0}")]
     Panic(String),
@@ -92,6 +103,11 @@ impl Fault {
     /// The field must not be missing or blank.
     pub fn required(field: &str) -> Self {
         Self::field(field, "validation_required", "Cannot be blank.", format!("{field} is required"))
+    }
+
+    /// The field's fault, as somebody else said it in a sentence.
+    pub fn said(field: &str, code: &'static str, sentence: &str) -> Self {
+        Self::field(field, code, sentence, format!("{field}: {sentence}"))
     }
 
     /// The field's value cannot be used; `why` ends the sentence "`field` ...".
@@ -157,9 +173,9 @@ impl From<keys::Error> for Error {
 #[derive(Serialize)]
 struct Shape<'a> {
     status: u16,
-    error: &'static str,
+    error: &'a str,
     message: String,
-    data: &'a BTreeMap<String, FieldError>,
+    data: Value,
 }
 
 /// After which a caller may try again while PocketBase is away: it restarts in one to three seconds.
@@ -181,9 +197,7 @@ impl Error {
     pub fn into_reply(self) -> Reply {
         self.log();
         let (status, error, message) = self.words();
-        let none = BTreeMap::new();
-        let data = if let Self::Invalid(fault) = &self { &fault.fields } else { &none };
-        let mut reply = reply::json(status, &Shape { status: status.as_u16(), error, message, data });
+        let mut reply = reply::json(status, &Shape { status: status.as_u16(), error, message, data: self.data() });
         let headers = reply.headers_mut();
         if let Some(after) = self.retry_after(status) {
             headers.insert(RETRY_AFTER, HeaderValue::from(after.as_secs_f64().ceil().max(1.0) as u64));
@@ -197,6 +211,18 @@ impl Error {
         reply
     }
 
+    /// Fields at fault, or where to look further.
+    fn data(&self) -> Value {
+        if let Self::Invalid(fault) = self {
+            return json!(fault.fields);
+        }
+        let Self::Job { id, failure } = self else { return json!({}) };
+        match &failure.fal {
+            Some(fal) => json!({ "job_id": id, "fal": fal }),
+            None => json!({ "job_id": id }),
+        }
+    }
+
     fn retry_after(&self, status: StatusCode) -> Option<Duration> {
         if let Self::TooMany { retry_after, .. } = self {
             return Some(*retry_after);
@@ -204,7 +230,7 @@ impl Error {
         (status == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER_OUTAGE)
     }
 
-    fn words(&self) -> (StatusCode, &'static str, String) {
+    fn words(&self) -> (StatusCode, &str, String) {
         match self {
             Self::Wire(refusal) => (refused(*refusal), "validation_error", sentence(refusal)),
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found", "The requested resource was not found.".into()),
@@ -219,6 +245,9 @@ impl Error {
             Self::Busy(words) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable_error", (*words).into()),
             Self::PocketBase(error) => passing_on(error),
             Self::Store(error) => storing(error),
+            Self::Job { failure, .. } => {
+                (StatusCode::from_u16(failure.status).unwrap_or(StatusCode::BAD_GATEWAY), &failure.error, failure.message.clone())
+            }
             Self::Panic(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal_error", OUR_FAULT.into()),
         }
     }
@@ -242,6 +271,7 @@ impl Error {
             | Self::Forbidden(_)
             | Self::Conflict(_)
             | Self::TooMany { .. }
+            | Self::Job { .. }
             | Self::Busy(_) => {}
             Self::PocketBase(_) => tracing::warn!(error, "a request to PocketBase failed"),
             Self::Store(_) => tracing::error!(error, "the store failed"),

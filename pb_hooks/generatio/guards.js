@@ -107,6 +107,13 @@ function updateImage(e) {
   })
 }
 
+/** The row's `url` is the path of its stored file, known only here: PocketBase adds letters of its own to a file's name. */
+function nameFile(e) {
+  const files = e.record.getUnsavedFiles("file")
+  if (files.length > 0) e.record.set("url", `/api/files/images/${e.record.id}/${files[0].name}`)
+  e.next()
+}
+
 function noFolder() {
   return { refused: true, status: 400, body: { message: "No such folder.",
     data: { folder_id: { code: "validation_missing_rel_records", message: "No such folder." } } } }
@@ -175,5 +182,5 @@ function batch(e) {
 }
 
 module.exports = {
-  createUser, updateUser, openBooks, updateImage, createFolder, updateFolder, onlyWhatChanged, appendOnly, follow, batch,
+  createUser, updateUser, openBooks, updateImage, createFolder, updateFolder, onlyWhatChanged, appendOnly, follow, batch, nameFile,
 }

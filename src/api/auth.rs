@@ -84,7 +84,10 @@ pub(super) async fn login(app: &App, address: std::net::IpAddr, agent: Option<He
 /// The sign-in has worked: whatever happens here, the answer is 200.
 async fn open(app: &App, user: &User, password: Password, address: std::net::IpAddr) -> (Option<keys::Opening>, &'static str, bool) {
     match app.keys.open_session(user, password, address).await {
-        Ok(opening) => (Some(opening), "Login successful with auto-created session", false),
+        Ok(opening) => {
+            app.jobs.resume_later(user.id);
+            (Some(opening), "Login successful with auto-created session", false)
+        }
         Err(keys::Error::NoKey) => (None, "Login successful. No FAL token configured - setup required", true),
         Err(keys::Error::Malformed) => (None, "Login successful. Invalid FAL token format - please setup token again", true),
         Err(keys::Error::WrongPassword) => {
@@ -106,6 +109,7 @@ fn passed_on(said: Said) -> Reply {
 pub(super) async fn create_session(app: &App, caller: Caller, body: CreateSession) -> Result<Session, Error> {
     let password = given("password", body.password)?;
     let opened = app.keys.open_session(&caller.user, password, caller.address).await?;
+    app.jobs.resume_later(caller.user.id);
     Ok(Session { session_id: opened.session.expose(), expires_at: Time(opened.expires) })
 }
 

@@ -14,8 +14,11 @@ use tokio::time::timeout;
 use crate::app::App;
 use crate::error::{Error, Fault};
 use crate::pocketbase::callers::User;
+use crate::sessions::{NotYours, Session, SessionId};
 use crate::vault::Password;
 
+const PREFER: HeaderName = HeaderName::from_static("prefer");
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const X_SESSION_ID: HeaderName = HeaderName::from_static("x-session-id");
 
 /// api.md: bodies are at most 64 KiB.
@@ -27,6 +30,14 @@ const BODY_WITHIN: Duration = Duration::from_secs(30);
 pub(super) struct Caller {
     pub(super) user: User,
     pub(super) address: IpAddr,
+}
+
+/// How a caller wants a generation to be answered.
+pub(super) struct Wishes {
+    /// At once, with the job.
+    pub(super) respond_async: bool,
+    /// As it was sent.
+    pub(super) idempotency_key: Option<HeaderValue>,
 }
 
 /// One request to one of our endpoints.
@@ -58,6 +69,38 @@ impl<'a> Request<'a> {
     /// The user at this moment, with their address: for what may be tried only so often.
     pub(super) async fn user_here(&self) -> Result<Caller, Error> {
         Ok(Caller { user: self.user_now().await?, address: self.address })
+    }
+
+    /// The user, and the session that they show.
+    pub(super) async fn session(&self) -> Result<Session, Error> {
+        let user = self.user().await?;
+        let id = self.session_id().ok_or(Error::Unauthenticated("The request requires a session: send X-Session-ID."))?;
+        let unknown = || Error::Unauthenticated("The session has ended or never was. Please open one.");
+        let id: SessionId = id.to_str().ok().and_then(|id| id.parse().ok()).ok_or_else(unknown)?;
+        self.app.keys.sessions.find(&id, user.id, std::time::Instant::now()).map_err(|error| match error {
+            NotYours::Missing => unknown(),
+            NotYours::Foreign => Error::Forbidden("The session belongs to another user."),
+        })
+    }
+
+    /// How the caller wants to be answered.
+    pub(super) fn wishes(&self) -> Wishes {
+        let asynchronous = |value: &HeaderValue| {
+            let words = value.to_str().unwrap_or_default();
+            words.split([',', ';']).any(|word| word.trim().eq_ignore_ascii_case("respond-async"))
+        };
+        Wishes {
+            respond_async: self.parts.headers.get_all(PREFER).iter().any(asynchronous),
+            idempotency_key: self.parts.headers.get(IDEMPOTENCY_KEY).cloned(),
+        }
+    }
+
+    /// What stands behind the question mark.
+    pub(super) fn query<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        let pairs = form_urlencoded::parse(self.parts.uri.query().unwrap_or_default().as_bytes());
+        let map: serde_json::Map<String, serde_json::Value> =
+            pairs.map(|(name, value)| (name.into_owned(), serde_json::Value::String(value.into_owned()))).collect();
+        serde_json::from_value(map.into()).map_err(|_| Fault::whole("The query could not be read.").into())
     }
 
     /// The id of a session, as it was sent.
@@ -112,6 +155,11 @@ impl<'a> Request<'a> {
         };
         timeout(BODY_WITHIN, whole).await.unwrap_or(Err(Error::BodyCut))
     }
+}
+
+/// An id in a path: what is none is nothing's.
+pub(super) fn given_id<T: std::str::FromStr>(text: &str) -> Result<T, Error> {
+    text.parse().map_err(|_| Error::NotFound)
 }
 
 /// A field that must be there; an empty text is not.

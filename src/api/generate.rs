@@ -64,7 +64,8 @@ fn outcome(app: &App, row: &JobRow) -> Result<Reply, Error> {
         Status::Completed => {
             let images = row.images.iter().map(|link| Picture::of(app, link)).collect();
             let (cost, estimated) = (row.cost_micros.dollars(), row.estimated);
-            let answer = Generated { images, cost, model: &row.model, job_id: row.id, estimated, ignored_parameters: &row.ignored_parameters };
+            let answer =
+                Generated { images, cost, model: &row.model, job_id: row.id, estimated, ignored_parameters: &row.ignored_parameters };
             Ok(reply::json(StatusCode::OK, &answer))
         }
         Status::Cancelled => Err(failed(row.id, 409, "conflict_error", "The job was cancelled.")),
@@ -83,12 +84,12 @@ fn outcome(app: &App, row: &JobRow) -> Result<Reply, Error> {
 }
 
 fn unexplained(status: Status) -> Failure {
-    match status {
-        Status::AwaitingUnlock => {
-            Failure { error: "unavailable_error".into(), message: "The job waits for its user's next session.".into(), status: 503, fal: None }
-        }
-        _ => Failure { error: "external_error".into(), message: "The job failed.".into(), status: 502, fal: None },
-    }
+    let (error, message, status) = if status == Status::AwaitingUnlock {
+        ("unavailable_error", "The job waits for its user's next session.", 503)
+    } else {
+        ("external_error", "The job failed.", 502)
+    };
+    Failure { error: error.into(), message: message.into(), status, fal: None }
 }
 
 fn failed(id: JobId, status: u16, error: &str, message: &str) -> Error {
@@ -98,7 +99,8 @@ fn failed(id: JobId, status: u16, error: &str, message: &str) -> Error {
 fn order(body: Generate, wishes: &Wishes) -> Result<Order, Error> {
     let model = given("model", body.model)?;
     let prompt = given("prompt", body.prompt)?;
-    let prompt = prompt.parse().map_err(|_| Fault::invalid("prompt", "validation_length_out_of_range", "must have 1 to 1000 characters"))?;
+    let prompt =
+        prompt.parse().map_err(|_| Fault::invalid("prompt", "validation_length_out_of_range", "must have 1 to 1000 characters"))?;
     let (field, folder) = match (body.collection_id, body.folder_id) {
         (Some(id), _) => ("collection_id", id),
         (None, Some(id)) => ("folder_id", id),
@@ -108,12 +110,13 @@ fn order(body: Generate, wishes: &Wishes) -> Result<Order, Error> {
         "" => None,
         id => Some(id.parse().map_err(|_| no_folder(field))?),
     };
-    let idempotency = match &wishes.idempotency_key {
-        None => None,
-        Some(key) => Some(key.to_str().ok().and_then(|key| key.parse().ok()).ok_or_else(|| {
-            Fault::invalid("Idempotency-Key", "validation_invalid_value", "must have 1 to 128 visible ASCII characters")
-        })?),
-    };
+    let idempotency =
+        match &wishes.idempotency_key {
+            None => None,
+            Some(key) => Some(key.to_str().ok().and_then(|key| key.parse().ok()).ok_or_else(|| {
+                Fault::invalid("Idempotency-Key", "validation_invalid_value", "must have 1 to 128 visible ASCII characters")
+            })?),
+        };
     Ok(Order { model, prompt, parameters: body.parameters.unwrap_or_default(), folder, idempotency })
 }
 
@@ -143,4 +146,3 @@ impl From<Refusal> for Error {
         }
     }
 }
-

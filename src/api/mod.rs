@@ -3,6 +3,9 @@
 mod auth;
 mod extract;
 mod financial;
+mod generate;
+mod jobs;
+mod page;
 mod status;
 mod tokens;
 
@@ -46,6 +49,14 @@ async fn route(mut request: Request<'_>, method: &Method, path: &[&str]) -> Resu
         }
         (&Method::DELETE, ["auth", "session"]) => ok(&auth::delete_session(app, &request.user().await?, request.session_id())?),
         (&Method::GET, ["auth", "token-status"]) => ok(&auth::token_status(app, request.user().await?).await?),
+
+        (&Method::POST, ["generate", "image"]) => {
+            generate::image(app, request.session().await?, request.wishes(), request.json().await?).await
+        }
+        (&Method::GET, ["generate", "models"]) => request.user().await.and_then(|_| ok(&app.jobs.catalogue)),
+        (&Method::GET, ["jobs"]) => ok(&jobs::list(app, request.user().await?, request.query()?).await?),
+        (&Method::GET, ["jobs", id]) => ok(&jobs::view(app, request.user().await?, id).await?),
+        (&Method::POST, ["jobs", id, "cancel"]) => ok(&jobs::cancel(app, request.session().await?, id).await?),
 
         (&Method::GET, ["financial", "stats"]) => ok(&financial::stats(app, request.user().await?).await?),
         _ => Err(Error::NotFound),

@@ -92,7 +92,9 @@ mod tests {
     #[test]
     fn a_page_has_a_next_one_only_if_there_is_more() {
         let limit = Limit::parse(Some("2")).expect("a limit");
-        let at = |row: &i64| Some(Cursor::at(Timestamp::from_millisecond(*row).expect("a time"), "abcdefghij01234".parse::<JobId>().expect("an id")));
+        let at = |row: &i64| {
+            Some(Cursor::at(Timestamp::from_millisecond(*row).expect("a time"), "abcdefghij01234".parse::<JobId>().expect("an id")))
+        };
         assert!(matches!(limit.cut(vec![3, 2, 1], at), (rows, Some(next)) if rows == [3, 2] && next.created.as_millisecond() == 2));
         assert!(matches!(limit.cut(vec![3, 2], at), (rows, None) if rows == [3, 2]));
         assert!(["0", "101", "-1", "x", ""].iter().all(|text| Limit::parse(Some(text)).is_err()));

@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::app::App;
+use crate::fal;
+use crate::money::Dollars;
 
 /// Answer of `GET /api/custom/status`.
 #[derive(Serialize)]
-pub(super) struct Status {
+pub(super) struct Status<'a> {
     status: &'static str,
     services: Services,
-    available_models: BTreeMap<&'static str, Model>,
+    available_models: BTreeMap<&'a str, Model<'a>>,
 }
 
 #[derive(Serialize)]
@@ -28,10 +30,10 @@ struct Sessions {
 }
 
 #[derive(Serialize)]
-struct Model {
-    name: &'static str,
-    display_name: &'static str,
-    cost_per_image: f64,
+struct Model<'a> {
+    name: &'a str,
+    display_name: &'a str,
+    cost_per_image: Dollars,
 }
 
 /// Answer of `GET /api/custom/test`.
@@ -41,8 +43,8 @@ pub(super) struct Test {
     message: &'static str,
 }
 
-/// `degraded` while PocketBase does not answer. No model can be used yet, so there are none to list.
-pub(super) async fn status(app: &App) -> Status {
+/// `degraded` while PocketBase does not answer.
+pub(super) async fn status(app: &App) -> Status<'_> {
     let up = app.health.is_up().await;
     let sessions = app.keys.sessions.statistics(std::time::Instant::now());
     Status {
@@ -52,8 +54,13 @@ pub(super) async fn status(app: &App) -> Status {
             sessions: Sessions { active: sessions.active, total: sessions.total },
             pocketbase: if up { "ok" } else { "unreachable" },
         },
-        available_models: BTreeMap::new(),
+        available_models: app.jobs.catalogue.models().iter().map(listed).collect(),
     }
+}
+
+fn listed(model: &fal::Model) -> (&str, Model<'_>) {
+    let cost_per_image = model.cost_per_image.dollars();
+    (&model.name, Model { name: &model.name, display_name: &model.display_name, cost_per_image })
 }
 
 /// A route that needs nothing but the sidecar itself.

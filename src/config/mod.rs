@@ -17,7 +17,7 @@ pub use fal::{Fal, FalUrl, HostPattern, is_loopback};
 pub use jobs::Jobs;
 pub use keys::{Keys, SealFormat};
 pub use log::{Log, LogFilter, LogFormat};
-pub use network::{AllowedOrigin, CollectionName, PocketBaseUrl, TrustedProxy};
+pub use network::{AllowedOrigin, CollectionName, PocketBaseUrl, PublicUrl, TrustedProxy};
 pub use secret::Secret;
 pub use superuser::{Credentials, Superuser};
 pub use time::Timeout;
@@ -36,6 +36,10 @@ pub struct Config {
     /// The superuser that the sidecar reads and writes as.
     #[command(flatten)]
     pub superuser: Superuser,
+
+    /// What browsers call the sidecar, for the addresses of pictures: an origin like https://app.example.com; paths alone if not set
+    #[arg(long, env = "GENERATIO_PUBLIC_URL", value_name = "URL")]
+    pub public_url: Option<PublicUrl>,
 
     /// The auth collection whose users have keys, sessions and images
     #[arg(long, env = "GENERATIO_USERS_COLLECTION", default_value = "generatio_users", value_name = "NAME")]

@@ -102,6 +102,29 @@ impl fmt::Display for CollectionName {
     }
 }
 
+/// Where browsers find us: an origin, and perhaps a path under which a proxy has put us, without a slash at its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicUrl(String);
+
+impl FromStr for PublicUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let uri: Uri = text.parse().map_err(|_| "expected a URL like https://app.example.com".to_owned())?;
+        let http = uri.scheme() == Some(&Scheme::HTTP) || uri.scheme() == Some(&Scheme::HTTPS);
+        if !http || uri.query().is_some() || uri.authority().is_none_or(|authority| authority.as_str().contains('@')) {
+            return Err("expected a URL like https://app.example.com, without a query or a user name".into());
+        }
+        Ok(Self(text.trim_end_matches('/').to_owned()))
+    }
+}
+
+impl fmt::Display for PublicUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// One entry of `--origins`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AllowedOrigin {

@@ -59,6 +59,12 @@ impl Jobs {
         }
     }
 
+    /// The same, without keeping anybody waiting.
+    pub fn resume_later(self: &Arc<Self>, user: UserId) {
+        let jobs = Arc::clone(self);
+        self.tasks.spawn_on(async move { jobs.resume(user).await }, &self.runtime);
+    }
+
     async fn take_up(self: &Arc<Self>, row: JobRow) {
         if self.running.lock().contains_key(&row.id) {
             return;

@@ -67,7 +67,7 @@ impl Jobs {
         self.tasks.spawn_on(
             async move {
                 let entry = Entry { jobs: Arc::clone(&jobs), id };
-                run.to_its_end(place).await;
+                run.go_on(place).await;
                 drop(entry);
             },
             &self.runtime,
@@ -88,7 +88,7 @@ impl Drop for Entry {
 }
 
 impl Run {
-    async fn to_its_end(mut self, place: Place) {
+    async fn go_on(mut self, place: Place) {
         let stopping = self.jobs.stopping.clone();
         let slot = tokio::select! {
             slot = place.slot() => slot,
@@ -223,10 +223,10 @@ impl Run {
 
     async fn ended_badly(&mut self, endpoint: &EndpointId, error: &fal::Error) -> Left {
         let charge = self.charge_for_failure(endpoint, error.said().and_then(|said| said.units)).await;
-        match error {
-            fal::Error::Cancelled(_) => self.end(Status::Cancelled, None, charge).await,
-            _ => self.end(Status::Failed, Some(Failure::of(error)), charge).await,
+        if matches!(error, fal::Error::Cancelled(_)) {
+            return self.end(Status::Cancelled, None, charge).await;
         }
+        self.end(Status::Failed, Some(Failure::of(error)), charge).await
     }
 
     pub(super) async fn fail(&mut self, failure: Failure) -> Left {

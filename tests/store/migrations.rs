@@ -146,7 +146,7 @@ fn nothing_else_was_changed(superuser: &Rest, former: &Former) {
     let indexes = collection(superuser, "images")["indexes"].to_string();
     assert!(indexes.contains("idx_images_model"), "{indexes}");
     // Their owner goes on as before: signs in, cannot see the sealed token, may change their own words.
-    let user = Rest::new_like(superuser).as_user("generatio_users", "b@example.com", former::PASSWORD);
+    let user = Rest::new_like(superuser).for_user("generatio_users", "b@example.com", former::PASSWORD);
     let path = format!("/api/collections/generatio_users/records/{}", former.users[1]);
     let (status, row) = user.get(&path);
     assert_eq!((status, &row["fal_token"], &row["motto"]), (200, &Value::Null, &json!("hi")));

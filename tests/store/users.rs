@@ -84,7 +84,7 @@ fn the_users_collection_can_be_another_one(release: &str) {
     let nobody = Rest::new(pocketbase.address);
     let account = json!({"email": "ann@example.com", "password": "12345678", "passwordConfirm": "12345678"});
     let ann = nobody.row("users", &account);
-    let rest = nobody.as_user("users", "ann@example.com", "12345678");
+    let rest = nobody.for_user("users", "ann@example.com", "12345678");
     assert_eq!(rest.get(&format!("/api/collections/users/records/{ann}")).1["financial_data"]["total_images"], 0);
     rest.row("folders", &json!({"name": "mine", "user_id": ann}));
 }

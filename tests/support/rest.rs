@@ -24,12 +24,12 @@ impl Rest {
     }
 
     /// Signs in at `_superusers`.
-    pub fn as_superuser(self, email: &str, password: &str) -> Self {
-        self.as_user("_superusers", email, password)
+    pub fn for_superuser(self, email: &str, password: &str) -> Self {
+        self.for_user("_superusers", email, password)
     }
 
     /// Signs in at a collection of users.
-    pub fn as_user(self, collection: &str, email: &str, password: &str) -> Self {
+    pub fn for_user(self, collection: &str, email: &str, password: &str) -> Self {
         let path = format!("/api/collections/{collection}/auth-with-password");
         let (status, found) = self.post(&path, &json!({"identity": email, "password": password}));
         assert_eq!(status, 200, "{email} could not sign in: {found}");
