@@ -28,6 +28,7 @@ on_every_release! {
     ids_kept_as_text_are_as_good_as_relations;
     a_second_run_under_another_name_changes_nothing;
     a_field_of_another_type_is_named_and_its_collection_left_alone;
+    what_an_index_or_a_setting_stands_against_is_named;
     without_hooks_the_migrations_do_nothing_and_the_repair_completes_them;
     what_is_unrelated_stays_as_it_is;
 }
@@ -201,6 +202,29 @@ fn a_field_of_another_type_is_named_and_its_collection_left_alone(release: &str)
     assert_eq!(superuser.rows("images")[0]["old_url"], 5);
     assert!(collection(&superuser, "images")["listRule"].as_str().unwrap().starts_with("user_id = @request.auth.id"));
     assert!(collection(&superuser, "generations")["listRule"].as_str().unwrap().starts_with("user_id = @request.auth.id"));
+}
+
+/// Rows that a unique index does not allow, a field that is too narrow, a collection of another type that others point to.
+fn what_an_index_or_a_setting_stands_against_is_named(release: &str) {
+    let mut pocketbase = PocketBase::of(release);
+    let superuser = pocketbase.superuser();
+    let fields = json!([{"type": "text", "name": "request_id"}, {"type": "text", "name": "prompt", "required": true, "max": 80}]);
+    superuser.made("/api/collections", &json!({"type": "base", "name": "generations", "fields": fields}));
+    let twins = [1, 2].map(|_| superuser.row("generations", &json!({"request_id": "same", "prompt": "p"})));
+    superuser.made("/api/collections", &json!({"type": "view", "name": "folders", "viewQuery": "SELECT id, request_id FROM generations"}));
+    pocketbase.install();
+    pocketbase.restart();
+    let found = problems(&superuser);
+    let named: Vec<_> = found.iter().map(|p| format!("{}.{}", p["collection"].as_str().unwrap(), p["field"].as_str().unwrap())).collect();
+    assert_eq!(named, ["folders.", "generations.prompt", "images.folder_id", "images.", "generations."], "{found:?}");
+    assert!(found[1]["problem"].as_str().unwrap().contains("at most 80 characters fit"), "{found:?}");
+    assert_eq!(superuser.rows("generations").len(), 2);
+    assert_eq!(superuser.get("/api/settings").1["batch"]["enabled"], true, "the other steps were done");
+
+    assert_eq!(superuser.delete(&format!("/api/collections/generations/records/{}", twins[0])).0, 204);
+    assert_eq!(superuser.delete("/api/collections/folders").0, 204);
+    let left = repair(&superuser)["problems"].clone();
+    assert_eq!((left.as_array().unwrap().len(), &left[0]["field"]), (1, &json!("prompt")), "{left}");
 }
 
 fn field_id(collection: &Value, name: &str) -> String {
