@@ -178,7 +178,7 @@ fn a_field_of_another_type_is_named_and_its_collection_left_alone(release: &str)
     let mut pocketbase = PocketBase::of(release);
     let superuser = pocketbase.superuser();
     let fields = json!([{"type": "number", "name": "url"}, {"type": "text", "name": "title"}]);
-    superuser.made("/api/collections", &json!({"type": "base", "name": "images", "fields": fields, "listRule": ""}));
+    superuser.made("/api/collections", &json!({"type": "base", "name": "images", "fields": fields, "listRule": "", "updateRule": ""}));
     superuser.row("images", &json!({"url": 5, "title": "mine"}));
     superuser.made("/api/collections", &json!({"type": "auth", "name": "generations"}));
     let there = |superuser: &Rest| [collection(superuser, "images"), json!(superuser.rows("images")), collection(superuser, "generations")];
@@ -186,6 +186,8 @@ fn a_field_of_another_type_is_named_and_its_collection_left_alone(release: &str)
     pocketbase.install();
     pocketbase.restart();
     assert_eq!(there(&superuser), before);
+    let row = format!("/api/collections/images/records/{}", before[1][0]["id"].as_str().unwrap());
+    assert_eq!(Rest::new(pocketbase.address).patch(&row, &json!({"url": 6})).1["url"], 6, "what is theirs works as before");
     assert!(pocketbase.log().contains("generatio: not done: images.url: it is a number field"), "{}", pocketbase.log());
     let found = problems(&superuser);
     let named: Vec<_> =
@@ -199,7 +201,7 @@ fn a_field_of_another_type_is_named_and_its_collection_left_alone(release: &str)
     let repaired = repair(&superuser);
     assert_eq!(repaired["problems"], json!([]), "{repaired}");
     assert!(repaired["done"].as_array().unwrap().iter().any(|line| line.as_str().unwrap().starts_with("images: url")), "{repaired}");
-    assert_eq!(superuser.rows("images")[0]["old_url"], 5);
+    assert_eq!(superuser.rows("images")[0]["old_url"], 6);
     assert!(collection(&superuser, "images")["listRule"].as_str().unwrap().starts_with("user_id = @request.auth.id"));
     assert!(collection(&superuser, "generations")["listRule"].as_str().unwrap().starts_with("user_id = @request.auth.id"));
 }

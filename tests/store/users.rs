@@ -38,6 +38,11 @@ fn a_batch_that_was_open_before_stays_open_to_users(release: &str) {
     let mut pocketbase = PocketBase::of(release);
     let settings = json!({"batch": {"enabled": true, "maxRequests": 500, "timeout": 3}});
     assert_eq!(pocketbase.superuser().patch("/api/settings", &settings).0, 200);
+    pocketbase.install_hooks();
+    pocketbase.restart();
+    let account = json!({"email": "eve@example.com", "password": "12345678", "passwordConfirm": "12345678"});
+    let sign_up = json!({"requests": [{"method": "POST", "url": "/api/collections/users/records", "body": account}]});
+    assert_eq!(Rest::new(pocketbase.address).post("/api/batch", &sign_up).0, 200, "hooks without migrations have opened nothing");
     pocketbase.install();
     pocketbase.restart();
     let store = Store::of(pocketbase);
