@@ -10,7 +10,7 @@ const NOTED = "CAST(ROUND(CASE WHEN json_valid(other_info) AND json_type(other_i
   "AND json_type(other_info, '$.cost_usd') IN ('integer', 'real', 'text') THEN json_extract(other_info, '$.cost_usd') ELSE 0 END * 1000000) AS INTEGER)"
 const COST = `CASE WHEN ${NOTED} BETWEEN 1 AND 1000000000 THEN ${NOTED} ELSE 0 END`
 /** An image of the former extension: none of our jobs made it. */
-const FORMER = "COALESCE(job_id, '') = ''"
+const FORMER = "job_id = ''"
 
 function missing(app, needed) {
   return Object.keys(needed).some((name) => {
@@ -23,18 +23,19 @@ function missing(app, needed) {
   })
 }
 
-/** Rows without a time come in the order in which they were made, ending now. */
+/** Rows from before there were times come in the order in which they were made, ending now. */
 function times(app, out, name) {
+  const given = recall(app, "times_given", [])
+  if (given.includes(name)) return
   const columns = ["created", "updated"].filter((column) => !missing(app, { [name]: [[column, ["autodate"]]] }))
-  for (const column of columns) {
-    const empty = rows(app, `SELECT COUNT(*) AS n FROM ${name} WHERE ${column} IS NULL OR ${column} = ''`, { n: 0 })[0].n
-    if (empty === 0) continue
-    out.change(name, [[column, `${empty} rows have no time`]], `${name}: ${empty} rows without ${column} got a time`, () =>
-      app.db().newQuery(
-        `UPDATE ${name} SET ${column} = strftime('%Y-%m-%d %H:%M:%fZ', 'now', ((rowid - (SELECT MAX(rowid) FROM ${name})) * 0.001) || ' seconds')
-         WHERE ${column} IS NULL OR ${column} = ''`,
-      ).execute())
-  }
+  if (columns.length < 2) return
+  const empty = rows(app, `SELECT COUNT(*) AS n FROM ${name} WHERE created = '' OR updated = ''`, { n: 0 })[0].n
+  out.change(name, [["created", `${empty} rows have no time yet`]], `${name}: ${empty} rows without a time got one`, () => {
+    for (const column of columns) app.db().newQuery(
+      `UPDATE ${name} SET ${column} = strftime('%Y-%m-%d %H:%M:%fZ', 'now', ((rowid - (SELECT MAX(rowid) FROM ${name})) * 0.001) || ' seconds')
+       WHERE ${column} = ''`).execute()
+    remember(app, "times_given", given.concat([name]))
+  })
 }
 
 /** A row claimed by one user becomes theirs; for every further one it is copied. Of doubles the newest counts, and none is removed. */

@@ -78,15 +78,17 @@ function make(app, wanted, out) {
   })
 }
 
-/** Adds missing fields, and hides what must be hidden. */
-function fill(app, wanted, out) {
+/** Adds missing fields, and hides what must be hidden. A relation waits until what it points to is in order. */
+function fill(app, wanted, out, good) {
   const collection = app.findCollectionByNameOrId(wanted.name)
   const fresh = recall(app, "fresh", []).includes(wanted.name)
   const missing = []
   const mend = []
   for (const each of wanted.fields.concat(fresh ? wanted.extras || [] : [])) {
     const there = collection.fields.getByName(each.name)
-    if (!there) {
+    if (!there && each.to && !good.some((other) => other.key === each.to)) {
+      out.blocked(wanted.name, each.name, `the field is missing; it waits for the collection ${nameOf(each.to)}`, true)
+    } else if (!there) {
       missing.push([each.name, `the field is missing; a ${each.type} field is needed`])
       mend.push(() => collection.fields.add(field(app, each)))
     } else if (each.hidden && !there.hidden) {
@@ -150,7 +152,7 @@ function present(app, out, which) {
 }
 
 function complete(app, out, which) {
-  for (const wanted of which) fill(app, wanted, out)
+  for (const wanted of which) fill(app, wanted, out, which)
   for (const wanted of which) for (const each of wanted.indexes) index(app, wanted, each, out)
 }
 
@@ -161,7 +163,7 @@ function run(app, out) {
   const good = present(app, out, all)
   complete(app, out, good)
   const users = find(app, schema.usersName())
-  if (users && users.type === "auth") for (const wanted of good) guard(app, wanted, users, out)
+  if (good.some((wanted) => wanted.key === "users")) for (const wanted of good) guard(app, wanted, users, out)
 }
 
 module.exports = { run, find }

@@ -28,6 +28,11 @@ function isUser(e, id) {
   return !!e.auth && e.auth.id === id && e.auth.collection().name === schema.usersName()
 }
 
+/** A guard for collections that have become ours. */
+function guarding(work) {
+  return (e) => (schema.isOurs(e.record.collection()) ? work(e) : e.next())
+}
+
 function changed(e, field) {
   return JSON.stringify(e.record.get(field)) !== JSON.stringify(e.record.original().get(field))
 }
@@ -73,7 +78,8 @@ function updateUser(e) {
 
 /** Every user has totals, and money fields that are there; a sign-up does not fail for them. */
 function openBooks(e) {
-  if (["", "null"].includes(e.record.getString("financial_data"))) e.record.set("financial_data", { total_spent: 0, total_images: 0 })
+  const field = e.record.collection().fields.getByName("financial_data")
+  if (field && field.type() === "json" && ["", "null"].includes(e.record.getString("financial_data"))) e.record.set("financial_data", { total_spent: 0, total_images: 0 })
   e.next()
   try {
     money.recompute(e.app, e.record.id)
@@ -182,5 +188,7 @@ function batch(e) {
 }
 
 module.exports = {
-  createUser, updateUser, openBooks, updateImage, createFolder, updateFolder, onlyWhatChanged, appendOnly, follow, batch, nameFile,
+  createUser, updateUser, openBooks, onlyWhatChanged, batch, nameFile: guarding(nameFile),
+  updateImage: guarding(updateImage), createFolder: guarding(createFolder), updateFolder: guarding(updateFolder),
+  appendOnly: guarding(appendOnly), follow: guarding(follow),
 }

@@ -14,8 +14,10 @@ function financial(micros, images) {
   return `'{"total_images":' || ${images} || ',"total_spent":' || ${dollars(micros)} || '}'`
 }
 
-/** Writes one user's `financial_data`, that one column alone, in the transaction that `app` is in. */
+/** Writes one user's `financial_data`, that one column alone, in the transaction that `app` is in. A field of another type is left alone. */
 function project(app, user) {
+  const field = app.findCachedCollectionByNameOrId(usersName()).fields.getByName("financial_data")
+  if (!field || field.type() !== "json") return
   app.db().newQuery(
     `WITH sums AS MATERIALIZED (SELECT CAST(s.micros AS INTEGER) AS m, CAST(s.images AS INTEGER) AS n FROM (${SUMS}) s)
      UPDATE {{${usersName()}}} SET financial_data = (SELECT ${financial("m", "n")} FROM sums) WHERE id = {:user}`,

@@ -22,7 +22,8 @@ function usersName() {
   return ($os.getenv("GENERATIO_USERS_COLLECTION") || "").trim() || "generatio_users"
 }
 
-// `room`: the longest text that has to fit. `ours`: may be left empty by us, so it must not be required.
+// `room`: the longest text that has to fit. `always`: we never leave it empty, so it may be required. `accept`: the types that do as well.
+// `to`: the collection that a relation points to, by our key. `many`: several values are meant.
 const text = (name, more) => Object.assign({ type: "text", name, room: 1000 }, more)
 const hidden = (name, more) => text(name, Object.assign({ hidden: true }, more))
 const json = (name, more) => Object.assign({ type: "json", name, maxSize: MEBIBYTE }, more)
@@ -74,7 +75,12 @@ function collections() {
         { type: "file", name: "file", maxSelect: 1, maxSize: 64 * MEBIBYTE, thumbs: ["256x256"] },
         text("job_id", { room: 15 }), integer("cost_micros"), created, updated,
       ],
-      indexes: [index("images_list", "user_id, deleted_at, created, id"), index("images_folder", "folder_id"), index("images_job", "job_id")],
+      // The gallery of 200,000 images, newest first: 290 ms by an index that begins with user_id and deleted_at, 2 ms by the first of these,
+      // since PocketBase writes `deleted_at = ""` as two alternatives. The third is for the stamps of deleted folders.
+      indexes: [
+        index("images_list", "user_id, created, id"), index("images_folder", "folder_id, user_id, created, id"),
+        index("images_trash", "user_id, deleted_at"), index("images_job", "job_id"),
+      ],
     },
     {
       key: "preferences", name: "model_preferences", type: "base",
@@ -121,6 +127,11 @@ function collections() {
   ]
 }
 
+/** Whether a collection of that name has become ours. One that we had to leave alone is none of our hooks' business. */
+function isOurs(collection) {
+  return collection.indexes.some((index) => index.includes("idx_generatio_"))
+}
+
 /** The five rules of a collection; null admits superusers alone. `users` is the users collection, `types` the types of the fields there are. */
 function rules(key, users, types) {
   // Ids are chosen freely in other auth collections: a caller is known by collection and id together.
@@ -154,4 +165,4 @@ function rules(key, users, types) {
   }
 }
 
-module.exports = { VERSION, IMAGE_MAY, USER_LOCKED, usersName, collections, rules }
+module.exports = { VERSION, IMAGE_MAY, USER_LOCKED, usersName, collections, isOurs, rules }

@@ -60,9 +60,9 @@ function run(app, out, trust) {
   proxy(app, out, trust || asked())
 }
 
-/** Whether the batch API is on because of us. Where that is not known, it counts as ours and stays closed to users. */
+/** Whether the batch API is on because of us. It is remembered in the transaction that opens it: what is not remembered was open before. */
 function openedByUs(app) {
-  return recall(app, "batch", { opened_by_us: true }).opened_by_us !== false
+  return recall(app, "batch", { opened_by_us: false }).opened_by_us !== false
 }
 
 module.exports = { run, atStart, trusted, openedByUs }

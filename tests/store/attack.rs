@@ -2,6 +2,7 @@
 
 mod attempts;
 mod reading;
+mod spelling;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -193,7 +194,7 @@ fn a_namesake_of_a_deleted_user_in_another_collection_is_a_stranger() {
         let account = json!({"id": scene.bob.id, "email": "eve@example.com", "password": "12345678", "passwordConfirm": "12345678"});
         assert_eq!(nobody.post("/api/collections/generatio_users/records", &account).0, if release == OLDEST { 403 } else { 400 });
         nobody.row("users", &account);
-        let eve = nobody.for_user("users", "eve@example.com", "12345678");
+        let eve = nobody.as_user("users", "eve@example.com", "12345678");
         let before = scene.guarded();
         assert_eq!(scene.store.superuser.rows("spend_events").len(), 2, "the ledger remembers Bob");
         for collection in OURS {

@@ -6,6 +6,7 @@ use crate::store::{Person, Store, code, on_oldest_and_newest};
 
 on_oldest_and_newest! {
     a_tree_is_deleted_under_one_stamp_and_restored_by_it;
+    two_deletions_in_one_moment_are_restored_apart;
     the_owner_does_the_same_with_a_plain_update;
     a_folder_whose_parent_is_gone_comes_back_at_the_top;
     what_cannot_be_moved_stays_where_it_is;
@@ -59,6 +60,20 @@ fn a_tree_is_deleted_under_one_stamp_and_restored_by_it(release: &str) {
     assert_eq!(deleted_at(&store, "images", &early), "2026-01-01 00:00:00.000Z");
     assert!([deleted_at(&store, "folders", &gone), deleted_at(&store, "images", &within)].iter().all(|stamp| !stamp.is_empty()));
     assert_eq!(store.call("folders/restore", &body(&top, &ann)).0, 404);
+}
+
+/// In one batch both fall into the same millisecond more often than not.
+fn two_deletions_in_one_moment_are_restored_apart(release: &str) {
+    let store = Store::on(release);
+    let ann = store.person("ann@example.com");
+    let top = store.folder(&ann, "top", "");
+    for _ in 0..20 {
+        let child = store.folder(&ann, "child", &top);
+        let delete = |id: &str| json!({"method": "PATCH", "url": format!("/api/collections/folders/records/{id}"), "body": {"deleted_at": "2026-01-01"}});
+        store.superuser.made("/api/batch", &json!({"requests": [delete(&child), delete(&top)]}));
+        assert_ne!(deleted_at(&store, "folders", &child), deleted_at(&store, "folders", &top));
+        assert_eq!(store.call("folders/restore", &body(&top, &ann)).1["folders"], 1);
+    }
 }
 
 fn the_owner_does_the_same_with_a_plain_update(release: &str) {

@@ -28,6 +28,7 @@ on_every_release! {
     ids_kept_as_text_are_as_good_as_relations;
     a_second_run_under_another_name_changes_nothing;
     a_field_of_another_type_is_named_and_its_collection_left_alone;
+    what_an_index_or_a_setting_stands_against_is_named;
     without_hooks_the_migrations_do_nothing_and_the_repair_completes_them;
     what_is_unrelated_stays_as_it_is;
 }
@@ -146,7 +147,7 @@ fn nothing_else_was_changed(superuser: &Rest, former: &Former) {
     let indexes = collection(superuser, "images")["indexes"].to_string();
     assert!(indexes.contains("idx_images_model"), "{indexes}");
     // Their owner goes on as before: signs in, cannot see the sealed token, may change their own words.
-    let user = Rest::new_like(superuser).for_user("generatio_users", "b@example.com", former::PASSWORD);
+    let user = Rest::new_like(superuser).as_user("generatio_users", "b@example.com", former::PASSWORD);
     let path = format!("/api/collections/generatio_users/records/{}", former.users[1]);
     let (status, row) = user.get(&path);
     assert_eq!((status, &row["fal_token"], &row["motto"]), (200, &Value::Null, &json!("hi")));
@@ -177,7 +178,7 @@ fn a_field_of_another_type_is_named_and_its_collection_left_alone(release: &str)
     let mut pocketbase = PocketBase::of(release);
     let superuser = pocketbase.superuser();
     let fields = json!([{"type": "number", "name": "url"}, {"type": "text", "name": "title"}]);
-    superuser.made("/api/collections", &json!({"type": "base", "name": "images", "fields": fields, "listRule": ""}));
+    superuser.made("/api/collections", &json!({"type": "base", "name": "images", "fields": fields, "listRule": "", "updateRule": ""}));
     superuser.row("images", &json!({"url": 5, "title": "mine"}));
     superuser.made("/api/collections", &json!({"type": "auth", "name": "generations"}));
     let there = |superuser: &Rest| [collection(superuser, "images"), json!(superuser.rows("images")), collection(superuser, "generations")];
@@ -185,6 +186,8 @@ fn a_field_of_another_type_is_named_and_its_collection_left_alone(release: &str)
     pocketbase.install();
     pocketbase.restart();
     assert_eq!(there(&superuser), before);
+    let row = format!("/api/collections/images/records/{}", before[1][0]["id"].as_str().unwrap());
+    assert_eq!(Rest::new(pocketbase.address).patch(&row, &json!({"url": 6})).1["url"], 6, "what is theirs works as before");
     assert!(pocketbase.log().contains("generatio: not done: images.url: it is a number field"), "{}", pocketbase.log());
     let found = problems(&superuser);
     let named: Vec<_> =
@@ -198,9 +201,32 @@ fn a_field_of_another_type_is_named_and_its_collection_left_alone(release: &str)
     let repaired = repair(&superuser);
     assert_eq!(repaired["problems"], json!([]), "{repaired}");
     assert!(repaired["done"].as_array().unwrap().iter().any(|line| line.as_str().unwrap().starts_with("images: url")), "{repaired}");
-    assert_eq!(superuser.rows("images")[0]["old_url"], 5);
+    assert_eq!(superuser.rows("images")[0]["old_url"], 6);
     assert!(collection(&superuser, "images")["listRule"].as_str().unwrap().starts_with("user_id = @request.auth.id"));
     assert!(collection(&superuser, "generations")["listRule"].as_str().unwrap().starts_with("user_id = @request.auth.id"));
+}
+
+/// Rows that a unique index does not allow, a field that is too narrow, a collection of another type that others point to.
+fn what_an_index_or_a_setting_stands_against_is_named(release: &str) {
+    let mut pocketbase = PocketBase::of(release);
+    let superuser = pocketbase.superuser();
+    let fields = json!([{"type": "text", "name": "request_id"}, {"type": "text", "name": "prompt", "required": true, "max": 80}]);
+    superuser.made("/api/collections", &json!({"type": "base", "name": "generations", "fields": fields}));
+    let twins = [1, 2].map(|_| superuser.row("generations", &json!({"request_id": "same", "prompt": "p"})));
+    superuser.made("/api/collections", &json!({"type": "view", "name": "folders", "viewQuery": "SELECT id, request_id FROM generations"}));
+    pocketbase.install();
+    pocketbase.restart();
+    let found = problems(&superuser);
+    let named: Vec<_> = found.iter().map(|p| format!("{}.{}", p["collection"].as_str().unwrap(), p["field"].as_str().unwrap())).collect();
+    assert_eq!(named, ["folders.", "generations.prompt", "images.folder_id", "images.", "generations."], "{found:?}");
+    assert!(found[1]["problem"].as_str().unwrap().contains("at most 80 characters fit"), "{found:?}");
+    assert_eq!(superuser.rows("generations").len(), 2);
+    assert_eq!(superuser.get("/api/settings").1["batch"]["enabled"], true, "the other steps were done");
+
+    assert_eq!(superuser.delete(&format!("/api/collections/generations/records/{}", twins[0])).0, 204);
+    assert_eq!(superuser.delete("/api/collections/folders").0, 204);
+    let left = repair(&superuser)["problems"].clone();
+    assert_eq!((left.as_array().unwrap().len(), &left[0]["field"]), (1, &json!("prompt")), "{left}");
 }
 
 fn field_id(collection: &Value, name: &str) -> String {

@@ -34,7 +34,7 @@ impl Store {
         let nobody = Rest::new(self.pocketbase.address);
         let password = "12345678";
         let id = nobody.row("generatio_users", &json!({"email": email, "password": password, "passwordConfirm": password}));
-        Person { id, rest: nobody.for_user("generatio_users", email, password) }
+        Person { id, rest: nobody.as_user("generatio_users", email, password) }
     }
 
     /// A folder made by its owner.

@@ -98,7 +98,7 @@ impl PocketBase {
 
     /// A client of its REST API, signed in as the superuser.
     pub fn superuser(&self) -> Rest {
-        Rest::new(self.address).for_superuser(EMAIL, PASSWORD)
+        Rest::new(self.address).as_superuser(EMAIL, PASSWORD)
     }
 
     /// Ends it and starts it again.

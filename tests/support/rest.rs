@@ -24,12 +24,12 @@ impl Rest {
     }
 
     /// Signs in at `_superusers`.
-    pub fn for_superuser(self, email: &str, password: &str) -> Self {
-        self.for_user("_superusers", email, password)
+    pub fn as_superuser(&self, email: &str, password: &str) -> Self {
+        self.as_user("_superusers", email, password)
     }
 
     /// Signs in at a collection of users.
-    pub fn for_user(self, collection: &str, email: &str, password: &str) -> Self {
+    pub fn as_user(&self, collection: &str, email: &str, password: &str) -> Self {
         let path = format!("/api/collections/{collection}/auth-with-password");
         let (status, found) = self.post(&path, &json!({"identity": email, "password": password}));
         assert_eq!(status, 200, "{email} could not sign in: {found}");
@@ -37,8 +37,8 @@ impl Rest {
     }
 
     /// Whoever the token says.
-    pub fn with_token(self, token: &str) -> Self {
-        Self { token: Some(token.to_owned()), ..self }
+    pub fn with_token(&self, token: &str) -> Self {
+        Self { address: self.address, token: Some(token.to_owned()) }
     }
 
     /// The token, for requests that are put together by hand.
