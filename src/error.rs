@@ -164,6 +164,7 @@ impl From<keys::Error> for Error {
             }
             keys::Error::Busy(_) => Self::Busy("Too many are signing in at this moment. Please try again."),
             keys::Error::Restless => Self::Conflict("The FAL token was changed from elsewhere at this moment. Please try again."),
+            keys::Error::Stranger(stranger) => stranger.into(),
             keys::Error::Store(error) => Self::Store(error),
         }
     }

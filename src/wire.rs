@@ -183,7 +183,8 @@ fn is_dots(segment: &str) -> bool {
     segment == "." || segment == ".."
 }
 
-fn decode(segment: &str) -> Cow<'_, str> {
+/// One segment of a path as Go reads it.
+pub fn decode(segment: &str) -> Cow<'_, str> {
     percent_encoding::percent_decode_str(segment).decode_utf8_lossy()
 }
 

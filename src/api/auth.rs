@@ -20,8 +20,9 @@ use crate::vault::Password;
 /// Body of `POST /api/custom/auth/login`.
 #[derive(Deserialize)]
 pub(super) struct Login {
-    #[serde(alias = "identity")]
     email: Option<String>,
+    /// PocketBase's name for it.
+    identity: Option<String>,
     password: Option<Password>,
     /// Where the password is the second factor.
     #[serde(rename = "mfaId")]
@@ -65,7 +66,7 @@ pub(super) struct TokenStatus {
 
 /// Signs in through PocketBase, whose refusals are passed on as they are, and opens a session with the same password.
 pub(super) async fn login(app: &App, address: std::net::IpAddr, agent: Option<HeaderValue>, body: Login) -> Result<Reply, Error> {
-    let identity = given("email", body.email)?;
+    let identity = given("email", body.email.or(body.identity))?;
     let password = given("password", body.password)?;
     let sign_in = SignIn { identity: &identity, password: password.expose(), mfa_id: body.mfa_id.as_deref(), address, agent };
     let said = app.store.sign_in(sign_in).await?;
@@ -75,15 +76,21 @@ pub(super) async fn login(app: &App, address: std::net::IpAddr, agent: Option<He
     let Some(signed_in) = SignedIn::parse(&said) else {
         return Ok(passed_on(said));
     };
-    let (opening, message, needs_setup) = open(app, &signed_in.user, password, address).await;
+    let (opening, message, needs_setup) = open(app, &signed_in, password, address).await;
     let (session_id, expires_at) = opening.map_or((String::new(), None), |opened| (opened.session.expose(), Some(Time(opened.expires))));
     let answer = LoggedIn { token: signed_in.token, record: signed_in.record, session_id, expires_at, message, needs_setup };
     Ok(reply::json(StatusCode::OK, &answer))
 }
 
 /// The sign-in has worked: whatever happens here, the answer is 200.
-async fn open(app: &App, user: &User, password: Password, address: std::net::IpAddr) -> (Option<keys::Opening>, &'static str, bool) {
-    match app.keys.open_session(user, password, address).await {
+async fn open(
+    app: &App,
+    signed_in: &SignedIn<'_>,
+    password: Password,
+    address: std::net::IpAddr,
+) -> (Option<keys::Opening>, &'static str, bool) {
+    let user = &signed_in.user;
+    match app.keys.open_session(user, signed_in.token, password, address).await {
         Ok(opening) => {
             app.jobs.resume_later(user.id);
             (Some(opening), "Login successful with auto-created session", false)
@@ -106,9 +113,9 @@ fn passed_on(said: Said) -> Reply {
 }
 
 /// Opens a session for whoever knows the password of their seal.
-pub(super) async fn create_session(app: &App, caller: Caller, body: CreateSession) -> Result<Session, Error> {
+pub(super) async fn create_session(app: &App, caller: Caller<'_>, body: CreateSession) -> Result<Session, Error> {
     let password = given("password", body.password)?;
-    let opened = app.keys.open_session(&caller.user, password, caller.address).await?;
+    let opened = app.keys.open_session(&caller.user, caller.token, password, caller.address).await?;
     app.jobs.resume_later(caller.user.id);
     Ok(Session { session_id: opened.session.expose(), expires_at: Time(opened.expires) })
 }

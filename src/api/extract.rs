@@ -26,9 +26,10 @@ const LONGEST_BODY: usize = 64 * 1024;
 /// In which so much must have come.
 const BODY_WITHIN: Duration = Duration::from_secs(30);
 
-/// A user, and the address that they call from.
-pub(super) struct Caller {
+/// A user, what they showed to be known by, and the address that they call from.
+pub(super) struct Caller<'a> {
     pub(super) user: User,
+    pub(super) token: &'a str,
     pub(super) address: IpAddr,
 }
 
@@ -67,8 +68,8 @@ impl<'a> Request<'a> {
     }
 
     /// The user at this moment, with their address: for what may be tried only so often.
-    pub(super) async fn user_here(&self) -> Result<Caller, Error> {
-        Ok(Caller { user: self.user_now().await?, address: self.address })
+    pub(super) async fn user_here(&self) -> Result<Caller<'a>, Error> {
+        Ok(Caller { user: self.user_now().await?, token: self.token()?, address: self.address })
     }
 
     /// The user, and the session that they show.
@@ -114,7 +115,7 @@ impl<'a> Request<'a> {
     }
 
     /// With or without `Bearer`, as PocketBase takes it.
-    fn token(&self) -> Result<&str, Error> {
+    fn token(&self) -> Result<&'a str, Error> {
         let missing = Error::Unauthenticated("The request requires a valid PocketBase user token.");
         let mut lines = self.parts.headers.get_all(AUTHORIZATION).iter();
         let (Some(line), None) = (lines.next(), lines.next()) else { return Err(missing) };
@@ -130,6 +131,10 @@ impl<'a> Request<'a> {
             return Err(Error::MediaType);
         }
         let bytes = self.bytes().await?;
+        // A struct could be read from a list too.
+        if bytes.trim_ascii_start().first() != Some(&b'{') {
+            return Err(not_json());
+        }
         let mut json = serde_json::Deserializer::from_slice(&bytes);
         let read = serde_path_to_error::deserialize(&mut json).map_err(|error| fault(&error))?;
         json.end().map_err(|_| not_json())?;

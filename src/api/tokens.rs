@@ -68,14 +68,14 @@ pub(super) async fn setup(app: &App, user: User, body: Setup) -> Result<Stored, 
 }
 
 /// Always 200: a password that does not open the seal is an answer, not a failure.
-pub(super) async fn verify(app: &App, caller: super::extract::Caller, body: Verify) -> Result<Verification, Error> {
+pub(super) async fn verify(app: &App, caller: super::extract::Caller<'_>, body: Verify) -> Result<Verification, Error> {
     let password = given("password", body.password)?;
     let verified = app.keys.verify(&caller.user, password, caller.address).await?;
     Ok(Verification { has_token: verified != Verified::NoKey, can_decrypt: verified == Verified::Opens })
 }
 
 /// Sessions stay.
-pub(super) async fn change_password(app: &App, caller: super::extract::Caller, body: ChangePassword) -> Result<Done, Error> {
+pub(super) async fn change_password(app: &App, caller: super::extract::Caller<'_>, body: ChangePassword) -> Result<Done, Error> {
     let old = given("old_password", body.old_password)?;
     let new = new_password("new_password", body.new_password)?;
     app.keys.change_password(&caller.user, old, new, caller.address).await?;

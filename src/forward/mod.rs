@@ -1,6 +1,7 @@
 //! Passing a request to PocketBase, unread.
 
 mod headers;
+mod passing;
 mod upload;
 
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use hyper::http::request::Parts;
 use hyper::{Request, Response, Uri, Version};
 
 pub use headers::Caller;
+pub use passing::Passing;
 
 use crate::config::PocketBaseUrl;
 use crate::error::Error;
@@ -23,15 +25,16 @@ pub use upload::Waiting;
 ///
 /// Left alone: the bytes of the target and of both bodies, the status, and all headers but those that belong to one connection or tell
 /// whose request it is. A body is only read as PocketBase takes it, and only sent as the client takes it. `waiting` is told while the
-/// client owes us a byte of the body.
+/// client owes us a byte of the body. What passes is shown to `passing`, where there is one.
 pub async fn forward(
     request: Request<Incoming>,
     caller: &Caller,
     pool: &Arc<Pool>,
     pocketbase: &PocketBaseUrl,
     waiting: &Waiting,
+    passing: Option<&Passing>,
 ) -> Result<Response<Answer>, Error> {
-    let mut response = pool.send(prepare(request, caller, pocketbase, waiting)).await?;
+    let mut response = pool.send(prepare(request, caller, pocketbase, waiting, passing)).await?;
     headers::prepare_response(response.headers_mut());
     if !response.body().came_after_upload() {
         // Nobody reads the rest of the upload: say so, as PocketBase does.
@@ -40,7 +43,13 @@ pub async fn forward(
     Ok(response)
 }
 
-fn prepare(request: Request<Incoming>, caller: &Caller, pocketbase: &PocketBaseUrl, waiting: &Waiting) -> Request<RequestBody> {
+fn prepare(
+    request: Request<Incoming>,
+    caller: &Caller,
+    pocketbase: &PocketBaseUrl,
+    waiting: &Waiting,
+    passing: Option<&Passing>,
+) -> Request<RequestBody> {
     let (mut parts, body) = request.into_parts();
     // From the parsed parts, never by joining strings: an upstream server is not in it and cannot get into it.
     parts.uri = parts.uri.path_and_query().cloned().map(Uri::from).unwrap_or_default();
@@ -50,16 +59,18 @@ fn prepare(request: Request<Incoming>, caller: &Caller, pocketbase: &PocketBaseU
         parts.headers.insert(HOST, pocketbase.authority().clone());
     }
     parts.version = Version::HTTP_11;
-    if body.is_end_stream() { Request::from_parts(parts, RequestBody::Empty) } else { with_body(parts, body, Arc::clone(waiting)) }
+    if body.is_end_stream() {
+        return Request::from_parts(parts, RequestBody::Empty);
+    }
+    with_body(parts, Upload::new(body, Arc::clone(waiting), passing.map(Passing::tee)))
 }
 
-fn with_body(mut parts: Parts, body: Incoming, waiting: Waiting) -> Request<RequestBody> {
+fn with_body(mut parts: Parts, upload: Upload) -> Request<RequestBody> {
     // Framing survives: hyper keeps a length, and for the other kind it wants to be told.
-    if body.size_hint().exact().is_none() {
+    if upload.size_hint().exact().is_none() {
         parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
     let expects = parts.headers.contains_key(EXPECT);
-    let upload = Upload::new(body, waiting);
     if !expects {
         return Request::from_parts(parts, upload.into_request_body());
     }

@@ -12,6 +12,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use parking_lot::Mutex;
 use tokio::time::{Sleep, sleep};
 
+use super::passing::Tee;
 use crate::pocketbase::body::RequestBody;
 
 /// Told whether the client owes a byte of the body: called with `true` when it begins to, `false` when one came.
@@ -24,6 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub(super) struct Upload {
     body: Incoming,
     waiting: Waiting,
+    /// Who is shown what passes.
+    tee: Option<Tee>,
     gate: Option<(Arc<Gate>, Pin<Box<Sleep>>)>,
 }
 
@@ -52,8 +55,8 @@ impl Gate {
 }
 
 impl Upload {
-    pub(super) fn new(body: Incoming, waiting: Waiting) -> Self {
-        Self { body, waiting, gate: None }
+    pub(super) fn new(body: Incoming, waiting: Waiting, tee: Option<Tee>) -> Self {
+        Self { body, waiting, tee, gate: None }
     }
 
     /// The same body behind a gate. hyper answers the client's expectation when the body is first read, so that the client hears
@@ -81,6 +84,9 @@ impl Body for Upload {
         }
         let polled = Pin::new(&mut self.body).poll_frame(cx);
         (self.waiting)(polled.is_pending());
+        if let (Some(tee), Poll::Ready(Some(Ok(frame)))) = (&self.tee, &polled) {
+            frame.data_ref().into_iter().for_each(|bytes| tee.keep(bytes));
+        }
         polled
     }
 

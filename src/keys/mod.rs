@@ -14,12 +14,12 @@ use std::sync::Arc;
 use crate::fal::{Client, EndpointId};
 use crate::pocketbase;
 use crate::pocketbase::admin::Admin;
-use crate::pocketbase::callers::Callers;
+use crate::pocketbase::callers::{Callers, Stranger};
 use crate::sessions::{self, CannotUnlock, Derivations, Limits, Sessions, Throttled, Unlocking, UserLocks};
 use crate::vault::Method;
 pub use guard::Witness;
 pub use open::Opening;
-pub use passing::PasswordChange;
+pub use passing::{Following, PasswordChange};
 pub use seal::Verified;
 use stale::Stale;
 
@@ -63,6 +63,9 @@ pub enum Error {
     /// The seal was changed from elsewhere at this very moment: nothing was written.
     #[error("the stored seal was changed meanwhile")]
     Restless,
+    /// PocketBase does not take the user's token any more.
+    #[error(transparent)]
+    Stranger(#[from] Stranger),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] pocketbase::Error),

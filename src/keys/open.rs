@@ -21,10 +21,15 @@ pub struct Opening {
 }
 
 impl Keys {
-    /// Opens a session for whoever knows the password of the user's seal.
-    pub async fn open_session(&self, user: &User, password: Password, address: IpAddr) -> Result<Opening, Error> {
-        let key = self.open_seal(user, password, address).await?;
+    /// Opens a session for whoever knows the password of the user's seal. `token` is what PocketBase knows the user by.
+    ///
+    /// The user's lock is held until the session is in the table: a key that is taken away or replaced meanwhile would not end it.
+    pub async fn open_session(&self, user: &User, token: &str, password: Password, address: IpAddr) -> Result<Opening, Error> {
+        let guard = self.locks.lock(user.id).await?;
+        let key = self.open_seal(user, password, address, &guard).await?;
         let witness = Arc::new(self.witness(user).await?);
+        // A witness of after a change of password would know nothing of it.
+        self.callers.check_now(token, address).await?;
         let (session, expires) = self.sessions.open(user.id, key, witness, Instant::now(), Timestamp::now());
         // What changed while the witness was being made was not looked at for it.
         self.examine(user.id).await;
@@ -33,8 +38,13 @@ impl Keys {
     }
 
     /// Opens the user's seal, and seals it anew where it is weaker than today's.
-    pub(super) async fn open_seal(&self, user: &User, password: Password, address: IpAddr) -> Result<Arc<Opened>, Error> {
-        let guard = self.locks.lock(user.id).await?;
+    pub(super) async fn open_seal(
+        &self,
+        user: &User,
+        password: Password,
+        address: IpAddr,
+        guard: &UserGuard,
+    ) -> Result<Arc<Opened>, Error> {
         let sealed = self.sealed(user).await?;
         let opened = self.unlocking.open(sealed.clone(), password.clone(), owner(user), address, Instant::now()).await;
         let key = match opened.map_err(Error::from) {
@@ -46,11 +56,12 @@ impl Keys {
                 return Err(error);
             }
         };
-        if !sealed.needs_resealing(self.method) {
-            return Ok(Arc::new(key));
-        }
+        // Whatever was thought of it: somebody knows its password.
+        self.stale.clear(user.id);
         let key = Arc::new(key);
-        self.renew(user, &sealed, Arc::clone(&key), password, &guard).await;
+        if sealed.needs_resealing(self.method) {
+            self.renew(user, &sealed, Arc::clone(&key), password, guard).await;
+        }
         Ok(key)
     }
 

@@ -1,28 +1,52 @@
 //! A password change that passes on its way to PocketBase.
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::seal::owner;
 use super::{Error, Keys};
 use crate::pocketbase::callers::User;
+use crate::sessions::{Busy, Queued, UserGuard};
 use crate::vault::{NewPassword, Password};
 
-/// A user's password before and after.
+/// A change of a user's password that PocketBase has carried out.
 pub struct PasswordChange {
     /// Whose.
     pub user: User,
-    /// PocketBase took this one.
-    pub old: Password,
-    /// And takes this one now.
+    /// The one before, where the caller sent it. PocketBase has looked at it, unless the caller may manage users: then it may be wrong.
+    pub old: Option<Password>,
+    /// PocketBase takes this one now.
     pub new: Password,
+    /// The caller's.
+    pub address: IpAddr,
+}
+
+/// A change with its place among those who work on the user's seal.
+pub struct Following {
+    change: PasswordChange,
+    place: Result<Queued, Busy>,
 }
 
 impl Keys {
+    /// Ends the user's sessions, and takes a place before everybody who asks for their seal after this. Waits for nothing.
+    pub fn begin_following(&self, change: PasswordChange) -> Following {
+        let (user, ended) = (change.user.id, self.sessions.end_user(change.user.id));
+        tracing::info!(target: "audit", %user, sessions = ended, "sessions ended: the user's password changed");
+        Following { place: self.locks.queue(user), change }
+    }
+
     /// Seals the user's key under their new password, if the old one opens it. PocketBase has answered already: whatever goes wrong here
     /// fails nothing, and is said in the log and in token-status.
-    pub async fn follow(&self, change: PasswordChange) {
-        let PasswordChange { user, old, new } = change;
-        match self.reseal(&user, old, new).await {
+    pub async fn follow(&self, following: Following) {
+        let Following { change: PasswordChange { user, old, new, address }, place } = following;
+        // A password that was reset opens nothing.
+        let Some(old) = old else { return };
+        let resealed = match place {
+            Ok(place) => self.reseal(&user, old, new, address, &place.turn().await).await,
+            Err(busy) => Err(busy.into()),
+        };
+        match resealed {
             Ok(()) => tracing::info!(target: "audit", user = %user.id, "a FAL key was sealed under the user's new password"),
             Err(Error::NoKey) => {}
             Err(Error::WrongPassword) => {
@@ -35,13 +59,11 @@ impl Keys {
         }
     }
 
-    async fn reseal(&self, user: &User, old: Password, new: Password) -> Result<(), Error> {
-        let guard = self.locks.lock(user.id).await?;
+    /// Counted as any attempt: whoever may manage users could otherwise try as many passwords as they like.
+    async fn reseal(&self, user: &User, old: Password, new: Password, address: IpAddr, guard: &UserGuard) -> Result<(), Error> {
         let sealed = self.sealed(user).await?;
-        // PocketBase took the old password: this is no attempt at guessing one.
-        let opened = self.unlocking.derivations().open(sealed.clone(), old, owner(user)).await?;
-        let key = opened.map_err(|_| Error::WrongPassword)?;
-        self.replace(user, &sealed, Arc::new(key), NewPassword::that_opened(new), &guard).await
+        let key = self.unlocking.open(sealed.clone(), old, owner(user), address, Instant::now()).await?;
+        self.replace(user, &sealed, Arc::new(key), NewPassword::that_opened(new), guard).await
     }
 
     /// What the user's new password does not open must be set up again.

@@ -78,7 +78,8 @@ impl Keys {
 
     /// Whether a password opens the user's seal.
     pub async fn verify(&self, user: &User, password: Password, address: IpAddr) -> Result<Verified, Error> {
-        match self.open_seal(user, password, address).await {
+        let guard = self.locks.lock(user.id).await?;
+        match self.open_seal(user, password, address, &guard).await {
             Ok(_) => Ok(Verified::Opens),
             Err(Error::NoKey) => Ok(Verified::NoKey),
             Err(Error::WrongPassword | Error::Malformed) => Ok(Verified::Closed),

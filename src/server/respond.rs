@@ -17,7 +17,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use super::watch::{Busy, Pulse};
 use crate::app::App;
 use crate::error::Error;
-use crate::forward::{self, Caller, Waiting};
+use crate::forward::{self, Caller, Passing, Waiting};
 use crate::pocketbase::pool::{Answer, Pool};
 use crate::{api, reply, wire};
 
@@ -36,6 +36,12 @@ impl Connection {
         let owed = Arc::clone(&pulse);
         let waiting: Waiting = Arc::new(move |waits| owed.body_owed(waits));
         Self { app, pool, caller, pulse, waiting, shutdown }
+    }
+}
+
+impl Connection {
+    async fn forward(&self, request: Request<Incoming>, caller: &Caller, passing: Option<&Passing>) -> Result<Response<Answer>, Error> {
+        forward::forward(request, caller, &self.pool, &self.app.config.pocketbase_url, &self.waiting, passing).await
     }
 }
 
@@ -78,7 +84,7 @@ impl Asker {
     }
 }
 
-async fn answer(request: Request<Incoming>, connection: &Connection) -> Result<Response<Content>, Error> {
+async fn answer(request: Request<Incoming>, connection: &Arc<Connection>) -> Result<Response<Content>, Error> {
     wire::check(&request)?;
     let named;
     let caller = if connection.caller.is_trusted_proxy() {
@@ -93,10 +99,31 @@ async fn answer(request: Request<Incoming>, connection: &Connection) -> Result<R
     if request.uri().path() == "*" {
         return Ok(reply::empty().map(Content::Ours));
     }
-    let (pool, pocketbase) = (&connection.pool, &connection.app.config.pocketbase_url);
-    let response = forward::forward(request, caller, pool, pocketbase, &connection.waiting).await?;
+    let response = match Passing::notice(&request, &connection.app, caller.address) {
+        None => connection.forward(request, caller, None).await?,
+        Some(passing) => changing_password(request, caller.clone(), passing, connection).await?,
+    };
     let until = forward::is_event_stream(&response).then(|| Box::pin(connection.shutdown.clone().cancelled_owned()));
     Ok(response.map(|answer| Content::Theirs { answer, until }))
+}
+
+/// Carried to its end whether or not the client waits for it: PocketBase does what it was asked either way, and we follow.
+async fn changing_password(
+    request: Request<Incoming>,
+    caller: Caller,
+    passing: Passing,
+    connection: &Arc<Connection>,
+) -> Result<Response<Answer>, Error> {
+    let connection = Arc::clone(connection);
+    let carried = tokio::spawn(async move {
+        let response = connection.forward(request, &caller, Some(&passing)).await?;
+        passing.settle(&connection.app, response.status()).await;
+        Ok(response)
+    });
+    match carried.await {
+        Ok(answered) => answered,
+        Err(error) => Err(error.try_into_panic().map_or_else(|error| Error::Panic(error.to_string()), |panic| Error::panicked(&*panic))),
+    }
 }
 
 /// The body of an answer. The connection counts as busy for as long as it exists.

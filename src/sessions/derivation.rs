@@ -135,7 +135,8 @@ impl Shared {
             tracing::warn!(%error, "key derivation runs at normal priority");
         }
         while let Some(task) = self.next() {
-            self.begun.fetch_add(1, Ordering::Relaxed);
+            let begun = self.begun.fetch_add(1, Ordering::Relaxed) + 1;
+            tracing::debug!(begun, "a key is derived");
             (task.work)();
         }
     }

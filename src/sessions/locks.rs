@@ -1,10 +1,13 @@
 //! One at a time for each user, wherever a seal is read and another is written from it.
 
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
+use tokio::task::coop::unconstrained;
 
 use super::Busy;
 use crate::id::UserId;
@@ -29,6 +32,24 @@ pub struct UserGuard {
     _ticket: Ticket,
 }
 
+/// A place among those who wait, given up when dropped.
+pub struct Queued {
+    at_once: Option<OwnedMutexGuard<()>>,
+    turn: Pin<Box<dyn Future<Output = OwnedMutexGuard<()>> + Send>>,
+    ticket: Ticket,
+}
+
+impl Queued {
+    /// Waits for the turn.
+    pub async fn turn(self) -> UserGuard {
+        let turn = match self.at_once {
+            Some(turn) => turn,
+            None => self.turn.await,
+        };
+        UserGuard { _turn: turn, _ticket: self.ticket }
+    }
+}
+
 /// Being counted among an entry's people.
 struct Ticket {
     locks: UserLocks,
@@ -43,6 +64,22 @@ impl UserLocks {
     pub async fn lock(&self, user: UserId) -> Result<UserGuard, Busy> {
         let (lock, ticket) = self.join(user)?;
         Ok(UserGuard { _turn: lock.lock_owned().await, _ticket: ticket })
+    }
+
+    /// Takes a place among those who wait for the user's turn, at once and wherever it is called; the turn itself is waited for later, on
+    /// any runtime.
+    ///
+    /// # Errors
+    /// When too many wait for the same user.
+    pub fn queue(&self, user: UserId) -> Result<Queued, Busy> {
+        let (lock, ticket) = self.join(user)?;
+        // Unconstrained, or a task that has done much already would be told to wait without having joined.
+        let mut turn = Box::pin(unconstrained(lock.lock_owned()));
+        let at_once = match turn.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(turn) => Some(turn),
+            Poll::Pending => None,
+        };
+        Ok(Queued { at_once, turn, ticket })
     }
 
     /// Users whose lock is held.
@@ -109,6 +146,21 @@ mod tests {
         let _one = locks.lock(user(1)).await.unwrap();
         let _other = locks.lock(user(2)).await.unwrap();
         assert_eq!(locks.held(), 2);
+    }
+
+    #[tokio::test]
+    async fn whoever_queues_has_a_place_before_those_who_ask_later() {
+        let locks = UserLocks::default();
+        let guard = locks.lock(user(1)).await.unwrap();
+        let queued = locks.queue(user(1)).unwrap();
+        let mut later = Box::pin(locks.lock(user(1)));
+        drop(guard);
+        assert!(later.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending(), "the turn is the first one's");
+        let first = tokio::spawn(queued.turn()).await.unwrap();
+        drop(first);
+        later.await.unwrap();
+        drop(locks.queue(user(1)).unwrap());
+        assert_eq!(locks.held(), 0);
     }
 
     #[tokio::test]

@@ -13,7 +13,7 @@ mod unlock;
 
 pub use attempts::{Attempt, Attempts, Throttled};
 pub use derivation::{Derivations, Work};
-pub use locks::{UserGuard, UserLocks};
+pub use locks::{Queued, UserGuard, UserLocks};
 pub use session_id::{NotASessionId, SessionId};
 pub use table::{Limits, NotYours, Session, Sessions, Statistics};
 pub use unlock::{CannotUnlock, Unlocking};
