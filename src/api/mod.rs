@@ -1,11 +1,15 @@
 //! Our own endpoints: everything below `/api/custom/`.
 
 mod auth;
+mod collections;
 mod extract;
 mod financial;
 mod generate;
+mod images;
 mod jobs;
+mod owned;
 mod page;
+mod preferences;
 mod status;
 mod tokens;
 
@@ -57,6 +61,36 @@ async fn route(mut request: Request<'_>, method: &Method, path: &[&str]) -> Resu
         (&Method::GET, ["jobs"]) => ok(&jobs::list(app, request.user().await?, request.query()?).await?),
         (&Method::GET, ["jobs", id]) => ok(&jobs::view(app, request.user().await?, id).await?),
         (&Method::POST, ["jobs", id, "cancel"]) => ok(&jobs::cancel(app, request.session().await?, id).await?),
+
+        (&Method::POST, ["preferences", "get"]) => ok(&preferences::get(app, request.user().await?, request.json().await?).await?),
+        (&Method::POST, ["preferences", "save"]) => ok(&preferences::save(app, request.user().await?, request.json().await?).await?),
+        (&Method::GET, ["preferences", name @ ..]) if !name.is_empty() => {
+            ok(&preferences::get_named(app, request.user().await?, name.join("/")).await?)
+        }
+        (&Method::POST, ["preferences", name @ ..]) if !name.is_empty() => {
+            ok(&preferences::save_named(app, request.user().await?, name.join("/"), request.json().await?).await?)
+        }
+
+        (&Method::POST, ["collections", "create"]) => ok(&collections::create(app, request.user().await?, request.json().await?).await?),
+        (&Method::GET, ["collections"]) => ok(&collections::list(app, request.user().await?, request.query()?).await?),
+        (&Method::GET, ["collections", id]) => ok(&collections::view(app, request.user().await?, id).await?),
+        (&Method::PATCH, ["collections", id]) => ok(&collections::change(app, request.user().await?, id, request.json().await?).await?),
+        (&Method::POST, ["collections", id, "move"]) => {
+            ok(&collections::put_under(app, request.user().await?, id, request.json().await?).await?)
+        }
+        (&Method::POST, ["collections", id, "add-images"]) => {
+            ok(&collections::add_images(app, request.user().await?, id, request.json().await?).await?)
+        }
+        (&Method::GET, ["collections", id, "images"]) => {
+            ok(&collections::list_images(app, request.user().await?, id, request.query()?).await?)
+        }
+        (&Method::DELETE, ["collections", id]) => ok(&collections::delete(app, request.user().await?, id).await?),
+        (&Method::POST, ["collections", id, "restore"]) => ok(&collections::restore(app, request.user().await?, id).await?),
+
+        (&Method::GET, ["images"]) => ok(&images::list(app, request.user().await?, request.query()?).await?),
+        (&Method::GET, ["images", id]) => ok(&images::view(app, request.user().await?, id).await?),
+        (&Method::DELETE, ["images", id]) => ok(&images::delete(app, request.user().await?, id).await?),
+        (&Method::POST, ["images", id, "restore"]) => ok(&images::restore(app, request.user().await?, id).await?),
 
         (&Method::GET, ["financial", "stats"]) => ok(&financial::stats(app, request.user().await?).await?),
         _ => Err(Error::NotFound),

@@ -87,10 +87,15 @@ impl Run {
         if charge.amount.micros() == 0 && self.row.images.is_empty() {
             return if self.orphan { Ok(()) } else { admin.update(Table::Generations, self.row.id, end).await };
         }
-        let mut batch = Batch::default().create(admin, Table::SpendEvents, &self.ledger_row(charge));
+        let sums = json!({ "spent_micros+": charge.amount, "images+": self.row.images.len() });
+        let mut batch = Batch::default().create(admin, Table::SpendEvents, &self.ledger_row(charge)).update(
+            admin,
+            Table::SpendTotals,
+            self.row.user_id,
+            &sums,
+        );
         if !self.orphan {
-            let sums = json!({ "spent_micros+": charge.amount, "images+": self.row.images.len() });
-            batch = batch.update(admin, Table::SpendTotals, self.row.user_id, &sums).update(admin, Table::Generations, self.row.id, end);
+            batch = batch.update(admin, Table::Generations, self.row.id, end);
         }
         match admin.batch(&batch, Repeat::Harmless).await {
             Err(error) if is_charged(&error) => {

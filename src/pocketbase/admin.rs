@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 
 use super::Error;
-use super::filter::Query;
+use super::filter::{Filter, Query};
 use super::http::{Call, Http, Said};
 use super::readiness::Readiness;
 use super::refusal::Refusal;
@@ -90,6 +90,25 @@ impl Admin {
     pub async fn create<R: Row>(&self, row: &impl Serialize, repeat: Repeat) -> Result<R, Error> {
         let target = format!("{}?fields={}", self.path(R::TABLE)?, R::FIELDS);
         parse(&self.call(Method::POST, &target, Some(json(row)), repeat).await?)
+    }
+
+    /// Creates a row with this id of ours; one that was created by an attempt whose answer was lost is as good.
+    pub async fn create_once<R: Row>(&self, id: impl AsRef<str>, row: &impl Serialize) -> Result<R, Error> {
+        match self.create(row, Repeat::Harmless).await {
+            Err(Error::Refused(refusal)) if refusal.is_not_unique() => self.get(id).await?.ok_or(Error::Refused(refusal)),
+            created => created,
+        }
+    }
+
+    /// How many rows pass.
+    pub async fn count(&self, table: Table, filter: Filter) -> Result<u32, Error> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Counted {
+            total_items: u32,
+        }
+        let target = format!("{}?fields=id&perPage=1&filter={}", self.path(table)?, filter.escaped());
+        parse::<Counted>(&self.call(Method::GET, &target, None, Repeat::Harmless).await?).map(|counted| counted.total_items)
     }
 
     /// Sets fields of a row.
