@@ -69,7 +69,7 @@ function collections() {
     {
       key: "images", name: "images", type: "base",
       fields: [
-        text("title"), text("url"), owner(), text("prompt"), text("request_id", { room: 200 }), text("model", { room: 200 }),
+        text("title", { room: 100 }), text("url", { room: 255 }), owner(), text("prompt"), text("request_id", { room: 200 }), text("model", { room: 200 }),
         number("batch_number"), json("image_size"), json("other_info"), one("folder_id", "folders"), date("deleted_at"),
         // Any type of file: what is stored is decided by the sidecar, and PocketBase serves scripts as downloads in a sandbox.
         { type: "file", name: "file", maxSelect: 1, maxSize: 64 * MEBIBYTE, thumbs: ["256x256"] },

@@ -62,7 +62,8 @@ impl Scene {
             assert_eq!(store.superuser.patch(&path, &sealed).0, 200);
         }
         rows.insert("spend_totals", [ann.id.clone(), bob.id.clone()]);
-        let remembered = store.superuser.rows("generatio_meta")[0]["id"].as_str().unwrap().to_owned();
+        let batch = store.superuser.rows("generatio_meta").into_iter().find(|row| row["key"] == "batch").unwrap();
+        let remembered = batch["id"].as_str().unwrap().to_owned();
         rows.insert("generatio_meta", [remembered.clone(), remembered]);
         Self { store, ann, bob, rows }
     }

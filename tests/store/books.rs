@@ -182,6 +182,16 @@ fn money_outlives_its_user(release: &str) {
     assert_eq!(store.row("generatio_users", &ann.id)["financial_data"], json!({"total_images": 1, "total_spent": 0.003}));
 }
 
+/// Images that no job of ours made, but that came after the ledger was opened, were never paid through us.
+#[test]
+fn the_ledger_is_opened_once() {
+    let store = Store::on(NEWEST);
+    let ann = store.person("ann@example.com");
+    store.superuser.row("images", &json!({"user_id": ann.id, "other_info": {"cost_usd": 5}}));
+    assert_eq!(store.call("repair", &json!({})), (200, json!({"done": [], "problems": []})));
+    assert_eq!(stats(&store, &ann.id)["spent_micros"], 0);
+}
+
 #[test]
 fn openings_and_what_is_older_than_thirty_days_are_not_recent() {
     let store = Store::on(NEWEST);
