@@ -4,5 +4,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod stage;
+
+mod auth;
 mod contract;
+mod passing;
+mod races;
+mod seals;
 mod status;
+mod tokens;

@@ -31,7 +31,8 @@ impl Sidecar {
     pub fn start_by(mut command: Command, upstream: SocketAddr, flags: &[&str]) -> Self {
         let url = format!("http://{upstream}");
         let mut child = command
-            .args(["serve", "--listen", "127.0.0.1:0", "--pocketbase-url", &url, "--log", "debug"])
+            .args(["serve", "--listen", "127.0.0.1:0", "--pocketbase-url", &url])
+            .args(if flags.contains(&"--log") { [].as_slice() } else { &["--log", "debug"] })
             .args(flags)
             .stderr(Stdio::piped())
             .spawn()
