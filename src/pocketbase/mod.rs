@@ -10,6 +10,7 @@ mod events;
 pub mod filter;
 pub mod health;
 pub mod http;
+pub mod inspect;
 mod line;
 pub mod outage;
 pub mod pool;
