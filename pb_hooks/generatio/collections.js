@@ -133,7 +133,7 @@ function guard(app, wanted, users, out) {
     const there = collection[rule] === undefined || collection[rule] === null ? null : `${collection[rule]}`
     const needed = fresh && there === null ? ours[rule] : both(there, ours[rule])
     if (there === needed) continue
-    missing.push(["", fresh ? `the ${rule} is not set` : `the ${rule} lets through what it must not`])
+    missing.push([rule, fresh ? "the rule is not set" : "the rule lets through what it must not"])
     before.push(fresh ? rule : `${rule} (it was ${JSON.stringify(there)})`)
     collection[rule] = needed
   }

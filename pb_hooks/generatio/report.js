@@ -24,7 +24,7 @@ function report(app, mend) {
 
   /** Something that we may not or cannot mend. */
   function blocked(collection, field, problem, fixable) {
-    problems.push({ collection, field, problem, fixable: fixable === true })
+    problems.push({ step: out.step, collection, field, problem, fixable: fixable === true })
     say(`not done: ${collection}${field ? "." + field : ""}: ${problem}`)
   }
 
@@ -45,7 +45,8 @@ function report(app, mend) {
     return false
   }
 
-  return { mend, done, problems, blocked, change, say }
+  const out = { mend, done, problems, step: "", blocked, change, say }
+  return out
 }
 
 module.exports = { report }

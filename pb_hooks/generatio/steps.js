@@ -34,7 +34,10 @@ function repair(app, options) {
 /** What differs from what is needed; changes nothing. */
 function problems(app) {
   const out = report(app, false)
-  for (const name of Object.keys(STEPS)) STEPS[name](app, out, {})
+  for (const name of Object.keys(STEPS)) {
+    out.step = name
+    STEPS[name](app, out, {})
+  }
   return out.problems
 }
 

@@ -1,6 +1,7 @@
 //! What the program can be asked to do.
 
 pub mod dev;
+pub mod doctor;
 pub mod fal_sim;
 mod hardening;
 pub mod healthcheck;
@@ -34,6 +35,8 @@ pub enum Command {
     Dev(Box<dev::Dev>),
     /// Run the FAL simulator alone: FAL without an account, a network or a cost
     FalSim(fal_sim::FalSim),
+    /// Check a deployment: one line for each part, and what to do about it; --fix mends what is ours
+    Doctor(Box<doctor::Doctor>),
     /// Exit 0 if a sidecar answers, 1 if not; for containers and monitors
     Healthcheck(healthcheck::Healthcheck),
 }
@@ -54,6 +57,7 @@ impl Cli {
             Command::Serve(serve) => serve::run(*serve),
             Command::Dev(dev) => dev::run(*dev),
             Command::FalSim(simulator) => fal_sim::run(simulator),
+            Command::Doctor(doctor) => doctor::run(&doctor),
             Command::Healthcheck(healthcheck) => healthcheck::run(&healthcheck),
         }
     }

@@ -117,7 +117,7 @@ fn bind(config: &Config) -> std::io::Result<TcpListener> {
 }
 
 /// Whether PocketBase's URL is our own address: each request would come back to us until every place is taken.
-fn leads_back(config: &Config) -> bool {
+pub(super) fn leads_back(config: &Config) -> bool {
     let url = &config.pocketbase_url;
     let host = if url.host() == "localhost" { "127.0.0.1" } else { url.host() };
     let ip = config.listen.ip();

@@ -63,6 +63,12 @@ impl Admin {
         self.readiness.require(table, self.name(table))
     }
 
+    /// # Errors
+    /// Names what PocketBase lacks for several writes in one transaction.
+    pub(super) fn require_batch(&self) -> Result<(), Error> {
+        self.readiness.require_batch()
+    }
+
     /// Where the rows of a table are, if they can be worked with.
     pub(super) fn path(&self, table: Table) -> Result<String, Error> {
         self.require(table)?;
@@ -202,8 +208,8 @@ impl Admin {
 fn may_pass(error: &Error) -> bool {
     match error {
         Error::Refused(refusal) => matches!(refusal.status, StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE),
-        // The pool has been patient already.
-        Error::Exchange(super::pool::Error::Unreachable(_)) => false,
+        // The pool has been patient already, and whoever waits has waited long enough.
+        Error::Exchange(super::pool::Error::Unreachable(_) | super::pool::Error::TimedOut) => false,
         Error::Exchange(_) => error.is_unknown(),
         Error::NoSuperuser | Error::Credentials(_) | Error::NotReady(_) | Error::Unexpected(_) => false,
     }

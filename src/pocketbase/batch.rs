@@ -61,6 +61,7 @@ impl Admin {
         struct Done {
             body: Value,
         }
+        self.require_batch()?;
         batch.tables.iter().try_for_each(|table| self.require(*table))?;
         let answer = self.call(Method::POST, "/api/batch", Some(json(batch)), repeat).await?;
         Ok(parse::<Vec<Done>>(&answer)?.into_iter().map(|done| done.body).collect())

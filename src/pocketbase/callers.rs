@@ -11,16 +11,20 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
+use tokio::time::timeout;
 
 use super::Error;
 use super::claims::Claims;
 use super::http::{Call, Http};
+use super::pool;
 use super::readiness::Readiness;
 use super::refusal::Refusal;
 use crate::id::{CollectionId, UserId};
 
 /// An answer is good for this long at most: not everything that ends a token is told to us (`facts/store.md` I).
 const FRESH: Duration = Duration::from_secs(30);
+/// How long anybody waits to be known, those included who wait for the answer to somebody else with the same token.
+const WITHIN: Duration = Duration::from_secs(10);
 /// Tokens remembered; one more takes the place of the oldest.
 const MAX: usize = 20_000;
 
@@ -71,6 +75,7 @@ struct Known {
 
 struct Kept {
     user: User,
+    /// When PocketBase was asked.
     at: Instant,
     expires: i64,
 }
@@ -107,14 +112,19 @@ impl Callers {
         if let Some(user) = self.known.lock().find(&key) {
             return Ok(user);
         }
+        timeout(WITHIN, self.in_turn(token, &claims, key, address)).await.unwrap_or_else(|_| Err(Error::from(pool::Error::TimedOut).into()))
+    }
+
+    async fn in_turn(&self, token: &str, claims: &Claims, key: Key, address: IpAddr) -> Result<User, Stranger> {
         let turn = Turn::take(self, key, claims.id);
         let _guard = turn.turn.lock().await;
         if let Some(user) = self.known.lock().find(&key) {
             return Ok(user);
         }
         self.known.lock().begin(&key);
-        let user = self.ask(token, &claims, address).await?;
-        self.known.lock().keep(key, &user, claims.expires);
+        let at = Instant::now();
+        let user = self.ask(token, claims, address).await?;
+        self.known.lock().keep(key, Kept { user: user.clone(), at, expires: claims.expires });
         Ok(user)
     }
 
@@ -163,7 +173,13 @@ impl Callers {
     async fn ask(&self, token: &str, claims: &Claims, address: IpAddr) -> Result<User, Stranger> {
         let mut header = HeaderValue::from_str(token).map_err(|_| Stranger::NoToken)?;
         header.set_sensitive(true);
-        let said = self.http.call(with_address(refresh(&claims.collection, &header), address)).await.map_err(Error::from)?;
+        let call = || with_address(refresh(&claims.collection, &header), address).within(WITHIN);
+        let said = match self.http.call(call()).await {
+            // A kept connection that PocketBase closed at this moment; asking twice changes nothing.
+            Err(pool::Error::Cut(_)) => self.http.call(call()).await,
+            outcome => outcome,
+        };
+        let said = said.map_err(Error::from)?;
         match said.status {
             StatusCode::OK => {
                 let Refreshed { record } = serde_json::from_slice(&said.body).map_err(Error::Unexpected)?;
@@ -234,14 +250,14 @@ impl Known {
         }
     }
 
-    fn keep(&mut self, key: Key, user: &User, expires: i64) {
+    fn keep(&mut self, key: Key, kept: Kept) {
         if self.asked.get(&key).is_some_and(|asked| asked.overtaken) {
             return;
         }
         if self.by_token.len() >= MAX {
             self.make_room();
         }
-        self.by_token.insert(key, Kept { user: user.clone(), at: Instant::now(), expires });
+        self.by_token.insert(key, kept);
     }
 
     /// Only good tokens are kept, so a flood of wrong ones takes nobody's place.

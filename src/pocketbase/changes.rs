@@ -13,7 +13,7 @@ use super::Error;
 use super::admin::{Admin, Repeat, parse};
 use super::callers::Callers;
 use super::events::{Changed, Event, Events};
-use super::http::Call;
+use super::http::{Call, Http};
 use super::readiness::{Found, HOOKS_VERSION, Readiness};
 use super::refusal::Refusal;
 use super::rows::Table;
@@ -33,10 +33,13 @@ pub enum Change {
 /// The row that is written to see whether its event comes: a subscription can fall silent while it is open (`facts/store.md` 0.9).
 const CANARY: &str = "generatiocanary";
 const CANARY_EVERY: Duration = Duration::from_secs(25);
-const CANARY_WITHIN: Duration = Duration::from_secs(5);
+/// Longer than a batch may hold the writer that the canary waits for.
+const CANARY_WITHIN: Duration = Duration::from_secs(12);
+/// Between two looks while something is missing: somebody may be mending it.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// PocketBase greets at once.
 const GREETING_WITHIN: Duration = Duration::from_secs(15);
-/// Between two looks at a PocketBase that is not ready.
+/// Between two looks at a PocketBase that is not ready; longer and longer ones, as long as nobody needs it.
 const PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
@@ -76,25 +79,28 @@ impl Watch {
                     }
                 }
                 // PocketBase being away is said by the pool, and a call made now would say it too.
-                Err(Error::Exchange(error)) => tracing::debug!(error = &error as &dyn std::error::Error, "PocketBase was not looked at"),
+                Err(Error::Exchange(error)) => {
+                    tracing::debug!(error = &error as &dyn std::error::Error, "PocketBase was not looked at");
+                    pause = PAUSE;
+                }
                 Err(error) => self.readiness.lose(&error),
             }
             self.callers.forget_all();
             self.tell(Change::Anything);
-            pause = if since.elapsed() > LONGEST_PAUSE { PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
+            pause = if since.elapsed() > LONGEST_PAUSE { PAUSE } else { pause };
+            sleep(PAUSE).await;
             tokio::select! {
-                () = sleep(pause) => {}
+                () = sleep(pause - PAUSE) => {}
                 () = self.readiness.doubted.notified() => {}
             }
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
     /// Until the subscription ends.
     async fn subscribe(&self) -> Result<(), Error> {
-        let mut events = Events::open(self.admin.http()).await?;
         let topics = [topic(self.admin.name(Table::Users)), topic(self.admin.name(Table::Meta))];
-        let greeting = timeout(GREETING_WITHIN, events.next()).await.map_err(|_| silent())??.ok_or_else(silent)?;
-        let greeting: Greeting = parse(greeting.data.as_bytes())?;
+        let (mut events, greeting) = timeout(GREETING_WITHIN, greeted(self.admin.http())).await.map_err(|_| silent())??;
         let wish = Subscribe { client_id: &greeting.client_id, subscriptions: [&topics[0], &topics[1]] };
         self.admin.call(Method::POST, "/api/realtime", Some(super::admin::json(&wish)), Repeat::Never).await?;
         // What changed before this moment may not have been heard.
@@ -103,32 +109,51 @@ impl Watch {
         self.listen(&mut events, &topics).await
     }
 
+    /// Again and again: is the canary heard?
     async fn listen(&self, events: &mut Events, topics: &[String; 2]) -> Result<(), Error> {
-        let mut heard = true;
-        let mut next = Instant::now();
         loop {
-            let event = tokio::select! {
-                event = events.next() => match event? {
-                    Some(event) => event,
-                    None => return Ok(()),
-                },
-                () = tokio::time::sleep_until(next) => {
-                    if !heard {
-                        return Err(silent());
-                    }
-                    heard = false;
-                    next = Instant::now() + CANARY_WITHIN;
-                    self.sing().await?;
-                    continue;
-                }
-            };
-            if event.topic == topics[1] {
-                heard = true;
-                next = Instant::now() + CANARY_EVERY;
-            } else {
+            let heard = timeout(CANARY_WITHIN, self.hear_the_canary(events, topics)).await.map_err(|_| silent())??;
+            if !heard {
+                return Ok(());
+            }
+            let pause = if self.readiness.lacks_something() { LOOK_AGAIN } else { CANARY_EVERY };
+            if let Ok(ended) = timeout(pause, self.hear(events, topics)).await {
+                return ended;
+            }
+            if self.readiness.lacks_something() {
+                self.readiness.keep(look(&self.admin).await?);
+            }
+        }
+    }
+
+    /// Until the stream ends.
+    async fn hear(&self, events: &mut Events, topics: &[String; 2]) -> Result<(), Error> {
+        while let Some(event) = events.next().await? {
+            if event.topic != topics[1] {
                 self.changed(&event);
             }
         }
+        Ok(())
+    }
+
+    /// Sings and listens at once, so that a slow answer to the song does not keep other events waiting. False when the stream has ended.
+    async fn hear_the_canary(&self, events: &mut Events, topics: &[String; 2]) -> Result<bool, Error> {
+        let mut song = std::pin::pin!(self.sing());
+        let (mut sung, mut heard) = (false, false);
+        while !(sung && heard) {
+            tokio::select! {
+                done = &mut song, if !sung => {
+                    done?;
+                    sung = true;
+                }
+                event = events.next() => match event? {
+                    None => return Ok(false),
+                    Some(event) if event.topic == topics[1] => heard = true,
+                    Some(event) => self.changed(&event),
+                }
+            }
+        }
+        Ok(true)
     }
 
     async fn sing(&self) -> Result<(), Error> {
@@ -167,8 +192,15 @@ impl Watch {
     }
 }
 
+/// Connects, and is told who we are there.
+async fn greeted(http: &Http) -> Result<(Events, Greeting), Error> {
+    let mut events = Events::open(http).await?;
+    let greeting = events.next().await?.ok_or_else(silent)?;
+    Ok((events, parse(greeting.data.as_bytes())?))
+}
+
 /// Asks our hooks what they think of this PocketBase.
-async fn look(admin: &Admin) -> Result<Found, Error> {
+pub(super) async fn look(admin: &Admin) -> Result<Found, Error> {
     let token = admin.token().await?;
     let said = admin.http().call(Call::new(Method::GET, "/api/generatio/version").token(&token)).await?;
     let found: Found = match said.status {
@@ -187,6 +219,14 @@ async fn look(admin: &Admin) -> Result<Found, Error> {
         let words = format!(
             "its pb_hooks are of version {}, this sidecar needs version {HOOKS_VERSION}: copy pb_hooks and pb_migrations of this release to PocketBase and restart it",
             found.version
+        );
+        return Err(Error::NotReady(words.into()));
+    }
+    let users = admin.name(Table::Users);
+    if found.users_collection != users {
+        let words = format!(
+            "its pb_hooks guard the users in `{}` and this sidecar serves those in `{users}`: set GENERATIO_USERS_COLLECTION to the same name for both",
+            found.users_collection
         );
         return Err(Error::NotReady(words.into()));
     }

@@ -35,12 +35,18 @@ pub struct Call {
 }
 
 /// What PocketBase said, whole.
-#[derive(Debug)]
 pub struct Said {
     /// The status.
     pub status: StatusCode,
     /// The body, JSON as a rule.
     pub body: Bytes,
+}
+
+/// The body may hold a token.
+impl std::fmt::Debug for Said {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Said({}, {} bytes)", self.status, self.body.len())
+    }
 }
 
 /// An ordinary call; a sign-in that mails an alert takes 15 s and more.
@@ -94,11 +100,15 @@ impl Http {
 
     /// Makes the call and reads the whole answer.
     pub async fn call(&self, call: Call) -> Result<Said, pool::Error> {
+        self.call_with_headers(call).await.map(|(said, _)| said)
+    }
+
+    /// The same, with the headers of the answer.
+    pub async fn call_with_headers(&self, call: Call) -> Result<(Said, HeaderMap), pool::Error> {
         let within = call.within;
         let whole = async {
-            let response = self.open(call).await?;
-            let status = response.status();
-            Ok(Said { status, body: read(response.into_body()).await? })
+            let (head, body) = self.open(call).await?.into_parts();
+            Ok((Said { status: head.status, body: read(body).await? }, head.headers))
         };
         timeout(within, whole).await.unwrap_or(Err(pool::Error::TimedOut))
     }

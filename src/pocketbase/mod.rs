@@ -11,6 +11,7 @@ pub mod files;
 pub mod filter;
 pub mod health;
 pub mod http;
+pub mod inspect;
 mod line;
 pub mod outage;
 pub mod pool;

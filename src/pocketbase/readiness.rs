@@ -35,11 +35,16 @@ enum State {
 pub struct Found {
     /// Of the hooks.
     pub version: u32,
-    /// The id of the users collection.
+    /// The name of the users collection that they guard.
+    pub users_collection: String,
+    /// Its id.
     pub users_collection_id: String,
     /// What differs from what is needed.
     #[serde(default)]
     pub problems: Vec<Problem>,
+    /// Whether PocketBase takes the client's address from X-Real-IP.
+    #[serde(default)]
+    pub trusted_proxy: bool,
 }
 
 /// One difference.
@@ -53,15 +58,24 @@ pub struct Problem {
     pub field: String,
     /// What is there, what is needed, what to do.
     pub problem: String,
+    /// Which step of a migration would mend it: collections, data or settings.
+    #[serde(default)]
+    pub step: String,
     /// Whether `generatio doctor --fix` can mend it.
     #[serde(default)]
     pub fixable: bool,
 }
 
 impl Problem {
-    /// Whether endpoints that need this collection cannot work. A rule that was loosened is its administrator's decision: doctor says so.
+    /// Whether endpoints that need this collection cannot work. A rule that was loosened is its administrator's decision, and a row that
+    /// was added by hand keeps nobody from working with the others: doctor says so.
     pub fn is_blocking(&self) -> bool {
-        !self.field.ends_with("Rule")
+        !self.is_rule() && self.step != "data"
+    }
+
+    /// Whether a rule lets through what ours does not.
+    pub fn is_rule(&self) -> bool {
+        self.field.ends_with("Rule")
     }
 }
 
@@ -69,15 +83,26 @@ impl Readiness {
     /// # Errors
     /// Says what is missing, when something is missing that work in this table needs.
     pub(super) fn require(&self, table: Table, name: &str) -> Result<(), Error> {
+        self.require_all_of(name).inspect_err(|error| {
+            tracing::debug!(?table, error = error as &dyn std::error::Error, "a call to PocketBase was not made");
+        })
+    }
+
+    /// # Errors
+    /// When several writes cannot be one transaction.
+    pub(super) fn require_batch(&self) -> Result<(), Error> {
+        self.require_all_of("settings.batch")
+    }
+
+    fn require_all_of(&self, name: &str) -> Result<(), Error> {
         let found = self.found()?;
         let stands_against = |problem: &&Problem| problem.is_blocking() && (problem.collection.is_empty() || problem.collection == name);
-        match found.problems.iter().find(stands_against) {
-            Some(problem) => {
-                tracing::debug!(?table, problem = problem.problem, "a call to PocketBase was not made");
-                Err(Error::NotReady(problem.to_string().into()))
-            }
-            None => Ok(()),
-        }
+        found.problems.iter().find(stands_against).map_or(Ok(()), |problem| Err(Error::NotReady(problem.to_string().into())))
+    }
+
+    /// Whether something was missing when PocketBase was last looked at.
+    pub(super) fn lacks_something(&self) -> bool {
+        matches!(&*self.state.read(), State::Usable(found) if found.problems.iter().any(Problem::is_blocking))
     }
 
     /// What was found.
@@ -85,11 +110,14 @@ impl Readiness {
     /// # Errors
     /// When nothing works, saying why.
     pub fn found(&self) -> Result<Arc<Found>, Error> {
-        match &*self.state.read() {
-            State::Usable(found) => Ok(Arc::clone(found)),
-            State::Unusable(words) => Err(Error::NotReady(Arc::clone(words))),
-            State::NotLookedAt => Err(Error::NotReady("it has not been reached yet".into())),
-        }
+        let words = match &*self.state.read() {
+            State::Usable(found) => return Ok(Arc::clone(found)),
+            State::Unusable(words) => Arc::clone(words),
+            State::NotLookedAt => "it has not been reached yet".into(),
+        };
+        // Somebody waits for it: it may have been mended meanwhile.
+        self.doubted.notify_one();
+        Err(Error::NotReady(words))
     }
 
     /// The id of the users collection.

@@ -19,8 +19,11 @@ use crate::config::Credentials;
 const WITHIN: Duration = Duration::from_secs(40);
 /// After a refusal nobody asks again for this long: PocketBase counts sign-ins, and a wrong password does not become right.
 const REST: Duration = Duration::from_secs(5);
-/// A token is renewed when less than this part of a day is left of it.
+/// A token is renewed when so many seconds are left of it, or a quarter of what it was given: an operator may let tokens live for minutes.
 const RENEW_BEFORE: i64 = 6 * 3600;
+
+/// A renewal that failed is tried again after so many seconds.
+const PUT_OFF: i64 = 60;
 
 /// How the sidecar proves to PocketBase that it is a superuser.
 pub(super) struct SignIn {
@@ -39,7 +42,8 @@ struct Held {
     header: HeaderValue,
     /// Seconds of the Unix epoch.
     expires: i64,
-    renewable: bool,
+    /// The same; a token that cannot be renewed is used to its end.
+    renew_from: i64,
 }
 
 #[derive(Serialize)]
@@ -63,12 +67,17 @@ impl SignIn {
         let mut state = self.state.lock().await;
         let now = Timestamp::now().as_second();
         match &state.token {
-            Some(held) if held.expires - now > RENEW_BEFORE || !held.renewable && held.expires > now => return Ok(held.header.clone()),
+            Some(held) if held.renew_from > now => return Ok(held.header.clone()),
             Some(held) if held.expires > now => match refresh(http, &held.header).await {
                 Ok(renewed) => return Ok(state.keep(renewed)),
                 Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "the superuser's token could not be renewed"),
             },
             Some(_) | None => {}
+        }
+        if let Some(held) = state.token.as_mut().filter(|held| held.expires > now + PUT_OFF) {
+            // It is good for some time yet, and all who call wait here.
+            held.renew_from = now + PUT_OFF;
+            return Ok(held.header.clone());
         }
         self.sign_in(http, &mut state).await
     }
@@ -133,6 +142,8 @@ async fn issued(http: &Http, call: Call) -> Result<Held, Error> {
             "multi-factor sign-in is on for superusers: set GENERATIO_POCKETBASE_TOKEN instead of a password".into()
         }
         StatusCode::TOO_MANY_REQUESTS => "PocketBase's rate limit for sign-ins is used up".into(),
+        StatusCode::NOT_FOUND => "it has no superusers to sign in: it is older than 0.23, or not PocketBase".into(),
+        StatusCode::FORBIDDEN => "PocketBase's settings (superuserIPs) do not let superusers in from the sidecar's address".into(),
         status => format!("PocketBase does not take the superuser's e-mail address and password ({status})"),
     };
     Err(Error::Credentials(words.into()))
@@ -152,6 +163,8 @@ impl Held {
         let claims = Claims::peek(token).ok_or_else(unusable)?;
         let mut header = HeaderValue::from_str(token).map_err(|_| unusable())?;
         header.set_sensitive(true);
-        Ok(Self { header, expires: claims.expires, renewable: claims.refreshable })
+        let quarter = (claims.expires - Timestamp::now().as_second()) / 4;
+        let renew_from = if claims.refreshable { claims.expires - RENEW_BEFORE.min(quarter) } else { claims.expires };
+        Ok(Self { header, expires: claims.expires, renew_from })
     }
 }

@@ -128,6 +128,16 @@ impl PocketBase {
         }
     }
 
+    /// Where its hooks are.
+    pub fn hooks(&self) -> PathBuf {
+        self.home.join("hooks")
+    }
+
+    /// Runs one of its commands beside it.
+    pub fn run(&self, arguments: &[&str]) {
+        assert!(self.command(arguments).status().expect("PocketBase runs").success(), "{arguments:?}");
+    }
+
     /// Puts a file where `GET /name` finds it.
     pub fn publish(&self, name: &str, bytes: &[u8]) {
         std::fs::write(self.home.join("public").join(name), bytes).expect("a writable directory");
