@@ -191,7 +191,8 @@ fn sixteen_setups_of_one_user() {
     let stage = Stage::new();
     let (ann, _) = stage.person_with_key();
     for round in 0..ROUNDS {
-        let wishes: Vec<_> = (0..16).map(|number| (format!("password {round} {number}"), format!("{}:key-{round}-{number}", ann.id))).collect();
+        let wishes: Vec<_> =
+            (0..16).map(|number| (format!("password {round} {number}"), format!("{}:key-{round}-{number}", ann.id))).collect();
         let statuses: Vec<u16> = thread::scope(|scope| {
             let calls: Vec<_> = wishes.iter().map(|(password, key)| scope.spawn(|| stage.setup(&ann, key, password).status)).collect();
             calls.into_iter().map(|call| call.join().unwrap()).collect()
