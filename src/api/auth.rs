@@ -9,7 +9,7 @@ use super::extract::{Caller, given};
 use super::tokens::Done;
 use crate::app::App;
 use crate::error::{Error, Fault};
-use crate::keys;
+use crate::keys::{self, KeyStatus};
 use crate::pocketbase::callers::User;
 use crate::pocketbase::http::Said;
 use crate::pocketbase::sign_in::{SignIn, SignedIn};
@@ -133,7 +133,7 @@ pub(super) fn delete_session(app: &App, user: &User, id: Option<&HeaderValue>) -
 
 /// What a front end has to do next.
 pub(super) async fn token_status(app: &App, user: User) -> Result<TokenStatus, Error> {
-    let (has_token, unusable) = app.keys.has_key(&user).await?;
+    let KeyStatus { stored: has_token, unusable } = app.keys.status(&user).await?;
     let has_active_session = has_token && app.keys.sessions.has_session(user.id, std::time::Instant::now());
     Ok(TokenStatus { has_token, has_active_session, requires_login: has_token && !has_active_session, needs_setup: !has_token || unusable })
 }

@@ -72,11 +72,17 @@ impl Keys {
         loop {
             tokio::select! {
                 change = changes.recv() => match change {
-                    Ok(Change::User(user)) => doubtful.extend(self.examine_these([user]).await),
+                    Ok(Change::User(user)) => {
+                        self.known.forget(user);
+                        doubtful.extend(self.examine_these([user]).await);
+                    }
                     // Events may have been missed.
-                    Ok(Change::Ready) | Err(RecvError::Lagged(_)) => doubtful = self.examine_these(self.sessions.users()).await,
+                    Ok(Change::Ready) | Err(RecvError::Lagged(_)) => {
+                        self.known.forget_all();
+                        doubtful = self.examine_these(self.sessions.users()).await;
+                    }
                     // PocketBase cannot be asked at this moment.
-                    Ok(Change::Anything) => {}
+                    Ok(Change::Anything) => self.known.forget_all(),
                     Err(RecvError::Closed) => return,
                 },
                 () = sleep_until(sweep) => {

@@ -4,6 +4,7 @@
 //! opens with the password of the last call that was answered with success.
 
 mod guard;
+mod known;
 mod open;
 mod passing;
 mod seal;
@@ -18,6 +19,7 @@ use crate::pocketbase::callers::{Callers, Stranger};
 use crate::sessions::{self, CannotUnlock, Derivations, Limits, Sessions, Throttled, Unlocking, UserLocks};
 use crate::vault::Method;
 pub use guard::Witness;
+pub use known::KeyStatus;
 pub use open::Opening;
 pub use passing::{Following, PasswordChange};
 pub use seal::Verified;
@@ -32,6 +34,7 @@ pub struct Keys {
     unlocking: Unlocking,
     locks: UserLocks,
     stale: Stale,
+    known: known::Known,
     fal: Arc<Client>,
     /// Any model of FAL's: its price is asked for to see whether FAL knows a key.
     probe: EndpointId,
@@ -98,6 +101,7 @@ impl Keys {
             unlocking: Unlocking::new(derivations),
             locks: UserLocks::default(),
             stale: Stale::default(),
+            known: known::Known::default(),
             fal,
             probe: "fal-ai/flux/schnell".parse().expect("FAL's own name of a model"),
             method,

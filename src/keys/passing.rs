@@ -69,13 +69,16 @@ impl Keys {
     /// What the user's new password does not open must be set up again.
     async fn give_up(&self, user: &User) {
         match self.text(user).await {
-            Ok(text) if !text.is_empty() => self.stale.mark(user.id, &text),
+            Ok(text) if !text.is_empty() => {
+                self.stale.mark(user.id, &text);
+                self.known.forget(user.id);
+            }
             Ok(_) => {}
             Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "the user's seal could not be looked at"),
         }
     }
 
-    /// PocketBase took this password and it did not open the seal: see [`Keys::has_key`].
+    /// PocketBase took this password and it did not open the seal: see [`Keys::status`].
     pub async fn login_did_not_open(&self, user: &User) {
         self.give_up(user).await;
     }

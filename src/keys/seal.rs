@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::{Error, Keys};
+use super::{Error, KeyStatus, Keys};
 use crate::fal::{Key, Verdict};
 use crate::pocketbase::admin::Repeat;
 use crate::pocketbase::batch::Batch;
@@ -107,11 +107,18 @@ impl Keys {
         Ok(())
     }
 
-    /// Whether the user has stored a key, and whether it is known that their password does not open it.
-    pub async fn has_key(&self, user: &User) -> Result<(bool, bool), Error> {
+    /// What is stored for a user, from memory if PocketBase said so a moment ago and nothing changed since.
+    pub async fn status(&self, user: &User) -> Result<KeyStatus, Error> {
+        if let Some(status) = self.known.find(user.id) {
+            return Ok(status);
+        }
+        let asked = self.known.era();
         let text = self.text(user).await?;
-        let unusable = !text.is_empty() && (self.stale.is_stale(user.id, &text) || text.parse::<Sealed>().is_err());
-        Ok((!text.is_empty(), unusable))
+        let stored = !text.is_empty();
+        let unusable = stored && (self.stale.is_stale(user.id, &text) || text.parse::<Sealed>().is_err());
+        let status = KeyStatus { stored, unusable };
+        self.known.keep(user.id, status, asked);
+        Ok(status)
     }
 
     /// Writes another seal of the same key, if the one it was opened from is still stored.
@@ -158,7 +165,9 @@ impl Keys {
     /// In a batch, even of one: PocketBase's ordinary update reads the row before it takes the writer's place (`facts/store.md` 0.2).
     async fn write(&self, user: &User, text: &str) -> Result<(), Error> {
         let batch = Batch::default().update(&self.admin, Table::Users, user.id, &Seal { fal_token: text });
-        self.admin.batch(&batch, Repeat::Harmless).await?;
+        let written = self.admin.batch(&batch, Repeat::Harmless).await;
+        self.known.forget(user.id);
+        written?;
         Ok(())
     }
 }
