@@ -136,7 +136,8 @@ fn announce(
     writeln!(out, "  password      {}", credentials.password)?;
     writeln!(out, "  PocketBase    {pocketbase} (what the sidecar stands in front of)")?;
     writeln!(out, "  data          {}", home.0.display())?;
-    writeln!(out, "  FAL simulator http://{simulator}\n")?;
+    writeln!(out, "  FAL simulator http://{simulator}")?;
+    writeln!(out, "  try it        scripts/demo http://{listening}\n")?;
     writeln!(out, "{}", fal_sim::about_keys())?;
     out.flush()
 }
