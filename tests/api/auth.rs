@@ -175,7 +175,10 @@ fn a_session_lasts_as_long_as_the_operator_says_and_is_swept() {
     assert!(stage.has_session(&ann));
     let total = || stage.ask("GET", "/api/custom/status").send().expect(200)["services"]["sessions"].clone();
     until("the session has ended and was swept", || total() == json!({"active": 0, "total": 0}));
-    assert_eq!(stage.token_status(&ann), json!({"has_token": true, "has_active_session": false, "requires_login": true, "needs_setup": false}));
+    assert_eq!(
+        stage.token_status(&ann),
+        json!({"has_token": true, "has_active_session": false, "requires_login": true, "needs_setup": false})
+    );
     stage.assert_secrets_are_kept();
 }
 
@@ -200,7 +203,10 @@ fn sessions_end_when_the_password_is_reset_or_the_user_is_gone() {
     stage.sign_in(&mut ann);
     assert_eq!(stage.token_status(&ann)["needs_setup"], true);
     stage.setup(&ann, "ann:the-key-once-more", &ann.password).expect(200);
-    assert_eq!(stage.token_status(&ann), json!({"has_token": true, "has_active_session": false, "requires_login": true, "needs_setup": false}));
+    assert_eq!(
+        stage.token_status(&ann),
+        json!({"has_token": true, "has_active_session": false, "requires_login": true, "needs_setup": false})
+    );
     stage.session(&ann, &ann.password);
     assert_eq!(stage.superuser.delete(&record).0, 204);
     until("the session has ended", || active() == 0);
@@ -213,7 +219,10 @@ fn no_key_is_a_400_and_a_store_that_is_away_still_lets_nobody_in() {
     let ann = stage.person();
     let refused = stage.ask("POST", CREATE).by(&ann).json(&json!({"password": ann.password})).send().expect(400);
     assert_eq!(refused["message"], "No FAL token is stored: set one up first.");
-    assert_eq!(stage.token_status(&ann), json!({"has_token": false, "has_active_session": false, "requires_login": false, "needs_setup": true}));
+    assert_eq!(
+        stage.token_status(&ann),
+        json!({"has_token": false, "has_active_session": false, "requires_login": false, "needs_setup": true})
+    );
     stage.pocketbase.kill();
     let away = stage.login(&ann, &ann.password);
     assert!(away.header("retry-after").is_some());

@@ -43,7 +43,12 @@ fn record(person: &Person) -> String {
 const SPELLINGS: [(&str, Spelling); 12] = [
     ("JSON", |ann, new, _| ("PATCH", record(ann), "application/json", wish(ann, new).to_string())),
     ("by the collection's id", |ann, new, id| {
-        ("PATCH", format!("/api/collections/{id}/records/{}?fields=id", ann.id), "application/json; charset=utf-8", wish(ann, new).to_string())
+        (
+            "PATCH",
+            format!("/api/collections/{id}/records/{}?fields=id", ann.id),
+            "application/json; charset=utf-8",
+            wish(ann, new).to_string(),
+        )
     }),
     ("in other letters", |ann, new, _| {
         ("PATCH", format!("/api/collections/Generatio_USERS/records/{}", ann.id), "application/json", wish(ann, new).to_string())
@@ -255,7 +260,10 @@ fn bytes_of_a_change_reach_pocketbase_as_they_were_sent() {
     let body = "{\"password\":\"b\",  \"oldPassword\":\"a\"}\r\n\0\u{ff}";
     let path = "/api/collections/generatio_users/records/abcdefghij01234?x=%20&y";
     let mut stream = sidecar.connect();
-    let head = format!("PATCH {path} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nX-Extra: 1\r\nContent-Length: {}\r\n\r\n", body.len());
+    let head = format!(
+        "PATCH {path} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nX-Extra: 1\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
     stream.write_all(format!("{head}{body}").as_bytes()).unwrap();
     assert_eq!(crate::support::status(&crate::support::read_answer(&mut stream)), 200);
     let seen = upstream.requests().pop().unwrap();

@@ -78,7 +78,8 @@ impl Stage {
         all.extend(flags);
         let sidecar = Sidecar::start(pocketbase.address, &all);
         let superuser = pocketbase.superuser();
-        let stage = Self { sidecar, pocketbase, superuser, fal, secrets: Mutex::default(), passes: Mutex::default(), heard: Mutex::default() };
+        let stage =
+            Self { sidecar, pocketbase, superuser, fal, secrets: Mutex::default(), passes: Mutex::default(), heard: Mutex::default() };
         until("the sidecar has found PocketBase", || stage.sidecar.log().contains("PocketBase is ready for our endpoints"));
         stage
     }
@@ -189,7 +190,8 @@ impl Stage {
             logs.contains(&marker)
         });
         let heard = self.heard.lock().unwrap();
-        let places = [("the sidecar's log", self.sidecar.log()), ("PocketBase's log", logs), ("PocketBase's screen", self.pocketbase.log())];
+        let places =
+            [("the sidecar's log", self.sidecar.log()), ("PocketBase's log", logs), ("PocketBase's screen", self.pocketbase.log())];
         let secrets = self.secrets.lock().unwrap();
         assert!(!secrets.is_empty(), "nothing to look for");
         for secret in secrets.iter() {

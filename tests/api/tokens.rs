@@ -180,7 +180,10 @@ fn a_key_that_fal_rejects_is_not_stored_and_one_that_it_knows_costs_nothing() {
     let stage = Stage::new();
     let ann = stage.person();
     let refused = stage.setup(&ann, "bad:not-a-key-of-fals", &ann.password).expect(400);
-    assert_eq!((&refused["error"], &refused["data"]["fal_token"]["code"]), (&json!("validation_error"), &json!("validation_invalid_value")));
+    assert_eq!(
+        (&refused["error"], &refused["data"]["fal_token"]["code"]),
+        (&json!("validation_error"), &json!("validation_invalid_value"))
+    );
     assert_eq!(stage.seal(&ann), "");
     for id in ["good", "locked", "empty", "scope", "poor"] {
         let stored = stage.setup(&ann, &format!("{id}:a-key-that-fal-knows"), &ann.password).expect(200);
@@ -213,7 +216,10 @@ fn a_replaced_key_reaches_open_sessions_if_the_password_opened_the_one_before() 
     assert!(stage.has_session(&ann));
     stage.setup(&ann, "ann:her-third-key", "a password for the key alone").expect(200);
     assert!(!stage.has_session(&ann));
-    assert_eq!(stage.token_status(&ann), json!({"has_token": true, "has_active_session": false, "requires_login": true, "needs_setup": false}));
+    assert_eq!(
+        stage.token_status(&ann),
+        json!({"has_token": true, "has_active_session": false, "requires_login": true, "needs_setup": false})
+    );
     stage.session(&ann, "a password for the key alone");
     stage.assert_secrets_are_kept();
 }

@@ -87,19 +87,25 @@ impl Passing {
             return Vec::new();
         }
         if said.len() > MOST_FOLLOWED {
-            tracing::warn!(changes = said.len(), "more passwords were changed at once than are followed: FAL keys beyond that must be set up again");
+            tracing::warn!(
+                changes = said.len(),
+                "more passwords were changed at once than are followed: FAL keys beyond that must be set up again"
+            );
             said.truncate(MOST_FOLLOWED);
         }
         let collection = match app.store.readiness.users_collection() {
             Ok(collection) => collection,
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "a password was changed, and a FAL key could not be sealed under it");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "a password was changed, and a FAL key could not be sealed under it"
+                );
                 return Vec::new();
             }
         };
         let address = self.address;
         let change = |(id, fields): (_, Fields)| {
-            Some(PasswordChange { user: User { id, collection: collection.clone() }, old: fields.old(), new: fields.new()?, address })
+            Some(PasswordChange { user: User { id, collection: collection.clone() }, old: fields.old(), new: fields.into_new()?, address })
         };
         said.into_iter().filter_map(change).collect()
     }
