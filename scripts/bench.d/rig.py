@@ -178,17 +178,18 @@ class Rig:
         mine = os.times()
         return mine.user + mine.system + mine.children_user + mine.children_system + sum(process.cpu_seconds() for process in self.started)
 
-    def sidecar(self, binary, upstream, name="generatio"):
-        """The sidecar in front of 127.0.0.1:upstream, as `generatio serve` runs it by default."""
+    def sidecar(self, binary, upstream, name="generatio", flags=()):
+        """The sidecar in front of 127.0.0.1:upstream, as `generatio serve` runs it by default, but for these flags."""
         port = free_port()
-        argv = [binary, "serve", "--listen", f"127.0.0.1:{port}", "--pocketbase-url", f"http://127.0.0.1:{upstream}"]
+        argv = [binary, "serve", "--listen", f"127.0.0.1:{port}", "--pocketbase-url", f"http://127.0.0.1:{upstream}", *flags]
         return self.start(name, argv, port)
 
-    def pocketbase(self):
-        """A real, empty PocketBase with a superuser, serving `self.public`, without its request log."""
+    def pocketbase(self, store=False):
+        """A real PocketBase with a superuser, serving `self.public`, without its request log; empty, or with our migrations and hooks."""
         binary, port, data = pocketbase_binary(), free_port(), self.dir / "pb"
         self.public = data / "public"
-        folders = [f"--dir={data}/data", f"--migrationsDir={data}/migrations", f"--hooksDir={data}/hooks"]
+        migrations, hooks = (ROOT / "pb_migrations", ROOT / "pb_hooks") if store else (data / "migrations", data / "hooks")
+        folders = [f"--dir={data}/data", f"--migrationsDir={migrations}", f"--hooksDir={hooks}", "--hooksWatch=false", "--automigrate=false"]
         self.public.mkdir(parents=True)
         subprocess.run([binary, "superuser", "upsert", *SUPERUSER, *folders], check=True, stdout=subprocess.DEVNULL)
         process = self.start("pocketbase", [binary, "serve", f"--http=127.0.0.1:{port}", f"--publicDir={self.public}", *folders], port)

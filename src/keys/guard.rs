@@ -42,6 +42,9 @@ impl Keys {
                 Ok(true) => {}
                 Ok(false) => {
                     let ended = self.sessions.end_witnessed(user, &witness);
+                    if ended == 0 {
+                        continue;
+                    }
                     tracing::info!(target: "audit", %user, sessions = ended, "sessions ended: the user's password changed, or the user is gone");
                 }
                 Err(error) => {

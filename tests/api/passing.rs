@@ -150,6 +150,12 @@ fn what_pocketbase_refuses_or_does_not_mean_a_password_changes_nothing() {
     ] {
         assert_eq!(change(&stage, &ann, &body).status, expected, "{body}");
     }
+    open_batches(&stage);
+    let rename = json!({"requests": [{"method": "PATCH", "url": record(&ann), "body": {"name": "Ann"}}]}).to_string();
+    // Only files come like this.
+    let apart = ["requests.0.oldPassword", "requests[0].password", "requests.0.passwordConfirm"];
+    let parts = multipart(&[("@jsonPayload", &rename), (apart[0], &ann.password), (apart[1], &new), (apart[2], &new)]);
+    stage.ask("POST", "/api/batch").by(&ann).body(PARTS, parts).send().expect(200);
     let foreign = stage.ask("PATCH", &record(&bob)).by(&ann).json(&wish(&ann, &new)).send();
     assert_eq!(foreign.status, 404, "{}", foreign.whole);
     assert!(stage.has_session(&ann), "the session goes on");

@@ -3,6 +3,7 @@
 use std::sync::Barrier;
 use std::thread;
 
+use generatio::vault::{self, Method, NewPassword, Opened, Owner};
 use serde_json::json;
 
 use crate::stage::{Person, Stage, USERS};
@@ -57,47 +58,72 @@ fn pass<'a>(stage: &'a Stage, person: &'a Person, new: &'a str) -> Call<'a> {
     Box::new(move || stage.ask("PATCH", &path).by(person).json(&body).send().status)
 }
 
-/// Runs a race for many users at once. It gives what may be stored afterwards.
-fn race(fresh: impl Fn(&Stage) -> (Person, String) + Sync, round: impl Fn(&Stage, &Person, &str, usize) -> Vec<Sealed> + Sync) {
+/// Runs a race for many users at once. `prepare` gives the key that is stored before each round, `round` what may be stored after it.
+fn race(
+    prepare: impl Fn(&Stage, &Person) -> String + Sync,
+    round: impl Fn(&Stage, &mut Person, &str, usize) -> Vec<Sealed> + Sync,
+) -> Stage {
     let stage = Stage::new();
     thread::scope(|scope| {
         for _ in 0..USERS_AT_ONCE {
             scope.spawn(|| {
+                let mut person = stage.person();
                 for number in 0..ROUNDS {
-                    let (person, key) = fresh(&stage);
-                    let allowed = round(&stage, &person, &key, number);
-                    // A change that is followed holds the lock until it is done; whoever asks waits for it.
+                    let key = prepare(&stage, &person);
+                    let allowed = round(&stage, &mut person, &key, number);
                     let holds = |sealed: &Sealed| match sealed {
                         None => stage.seal(&person).is_empty(),
                         Some((password, key)) => stage.opened(&person, password).as_ref() == Some(key),
                     };
-                    let held = allowed.iter().any(holds);
                     let shown: Vec<_> = allowed.iter().map(|sealed| sealed.as_ref().map(|(password, _)| password)).collect();
-                    assert!(held, "round {number}: {:?} does not hold {shown:?}", stage.seal(&person));
+                    assert!(allowed.iter().any(holds), "round {number}: {:?} does not hold {shown:?}", stage.seal(&person));
                 }
             });
         }
     });
     stage.assert_secrets_are_kept();
+    stage
+}
+
+/// A key under the person's own password.
+fn own(stage: &Stage, person: &Person) -> String {
+    let key = format!("{}:the-first-key", person.id);
+    stage.setup(person, &key, &person.password).expect(200);
+    key
+}
+
+/// The same as the former extension sealed it.
+fn former(stage: &Stage, person: &Person) -> String {
+    let key = stage.secret(&format!("{}:a-former-key", person.id));
+    let owner =
+        Owner { collection: stage.superuser.get(USERS).1["id"].as_str().unwrap().parse().unwrap(), user: person.id.parse().unwrap() };
+    let password = NewPassword::parse(person.password.clone().into()).unwrap();
+    let seal = vault::seal(&Opened::parse(key.clone()).unwrap(), &password, &owner, Method::Former);
+    stage.put_seal(person, &seal.to_string());
+    key
 }
 
 fn sealed(password: &str, key: &str) -> Sealed {
     Some((password.to_owned(), key.to_owned()))
 }
 
-/// Waits until nobody holds the user's lock.
-fn settled(stage: &Stage, person: &Person) {
-    let mut person = person.clone();
-    stage.sign_in(&mut person);
-    crate::support::until("the user's lock is free", || {
-        stage.ask("POST", "/api/custom/tokens/verify").by(&person).json(&json!({"password": person.password})).send().status != 503
-    });
+/// The person after their password was changed, once nobody works on their seal any more.
+fn settled(stage: &Stage, person: &mut Person, new: String) {
+    person.password = new;
+    stage.sign_in(person);
+    let busy =
+        || stage.ask("POST", "/api/custom/tokens/verify").by(person).json(&json!({"password": person.password})).send().status == 503;
+    crate::support::until("the user's lock is free", || !busy());
+}
+
+fn wish(person: &Person, number: usize) -> (String, String) {
+    (format!("password {number} of {}", person.id), format!("{}:key-{number}", person.id))
 }
 
 #[test]
 fn two_setups() {
-    race(Stage::person_with_key, |stage, ann, _, round| {
-        let [one, two] = [1, 2].map(|number| (format!("password {number} {}", ann.id), format!("{}:key-{number}", ann.id)));
+    race(own, |stage, ann, _, round| {
+        let (one, two) = (wish(ann, 1), wish(ann, 2));
         let statuses = both(&set_up(stage, ann, &one.0, &one.1), &set_up(stage, ann, &two.0, &two.1), round);
         match statuses {
             (200, 200) => vec![Some(one), Some(two)],
@@ -108,8 +134,8 @@ fn two_setups() {
 
 #[test]
 fn a_setup_and_a_change_of_its_password() {
-    race(Stage::person_with_key, |stage, ann, key, round| {
-        let [one, two] = [1, 2].map(|number| (format!("password {number} {}", ann.id), format!("{}:key-{number}", ann.id)));
+    race(own, |stage, ann, key, round| {
+        let (one, two) = (wish(ann, 1), wish(ann, 2));
         let statuses = both(&change(stage, ann, &ann.password, &one.0), &set_up(stage, ann, &two.0, &two.1), round);
         match statuses {
             (200 | 401, 200) => vec![Some(two)],
@@ -121,34 +147,23 @@ fn a_setup_and_a_change_of_its_password() {
 
 #[test]
 fn a_renewal_and_a_deletion() {
-    let former = |stage: &Stage| {
-        let person = stage.person();
-        let key = stage.secret(&format!("{}:a-former-key", person.id));
-        let owner = generatio::vault::Owner {
-            collection: stage.superuser.get(USERS).1["id"].as_str().unwrap().parse().unwrap(),
-            user: person.id.parse().unwrap(),
-        };
-        let password = generatio::vault::NewPassword::parse(person.password.clone().into()).unwrap();
-        let opened = generatio::vault::Opened::parse(key.clone()).unwrap();
-        stage.put_seal(&person, &generatio::vault::seal(&opened, &password, &owner, generatio::vault::Method::Former).to_string());
-        (person, key)
-    };
-    race(former, |stage, ann, key, round| match both(&unlock(stage, ann, &ann.password), &delete(stage, ann), round) {
-        (200 | 400 | 503, 200) => {
-            assert!(!stage.has_session(ann), "a session outlived the key");
-            vec![None]
+    let stage = race(former, |stage, ann, _, round| {
+        let statuses = both(&unlock(stage, ann, &ann.password), &delete(stage, ann), round);
+        match statuses {
+            (200 | 400, 200) => vec![None],
+            other => panic!("{other:?}"),
         }
-        (200, 503) => vec![sealed(&ann.password, key)],
-        other => panic!("{other:?}"),
     });
+    let sessions = stage.ask("GET", "/api/custom/status").send().expect(200)["services"]["sessions"]["active"].clone();
+    assert_eq!(sessions, 0, "no session outlives its key");
 }
 
 #[test]
 fn a_password_change_in_passing_and_a_setup() {
-    race(Stage::person_with_key, |stage, ann, key, round| {
-        let (new, other) = (stage.secret(&format!("new {}", ann.id)), (format!("other {}", ann.id), format!("{}:other-key", ann.id)));
+    race(own, |stage, ann, key, round| {
+        let (new, other) = (stage.secret(&format!("new {round} of {}", ann.id)), wish(ann, 3));
         let statuses = both(&pass(stage, ann, &new), &set_up(stage, ann, &other.0, &other.1), round * 5);
-        settled(stage, &Person { password: new.clone(), ..ann.clone() });
+        settled(stage, ann, new.clone());
         match statuses {
             (200, 200) => vec![Some(other)],
             // The change had ended the token.
@@ -160,10 +175,10 @@ fn a_password_change_in_passing_and_a_setup() {
 
 #[test]
 fn a_password_change_in_passing_and_a_deletion() {
-    race(Stage::person_with_key, |stage, ann, key, round| {
-        let new = stage.secret(&format!("new {}", ann.id));
+    race(own, |stage, ann, key, round| {
+        let new = stage.secret(&format!("new {round} of {}", ann.id));
         let statuses = both(&pass(stage, ann, &new), &delete(stage, ann), round * 5);
-        settled(stage, &Person { password: new.clone(), ..ann.clone() });
+        settled(stage, ann, new.clone());
         match statuses {
             (200, 200) => vec![None],
             (200, 401) => vec![sealed(&new, key)],
@@ -174,14 +189,12 @@ fn a_password_change_in_passing_and_a_deletion() {
 
 #[test]
 fn a_password_change_in_passing_and_a_session() {
-    race(Stage::person_with_key, |stage, ann, key, round| {
-        let new = stage.secret(&format!("new {}", ann.id));
+    race(own, |stage, ann, key, round| {
+        let new = stage.secret(&format!("new {round} of {}", ann.id));
         let (changed, _) = both(&pass(stage, ann, &new), &unlock(stage, ann, &ann.password), round * 5);
         assert_eq!(changed, 200);
-        let mut after = Person { password: new.clone(), ..ann.clone() };
-        settled(stage, &after);
-        stage.sign_in(&mut after);
-        crate::support::until("no session has outlived the password", || !stage.has_session(&after));
+        settled(stage, ann, new.clone());
+        crate::support::until("no session has outlived the password", || !stage.has_session(ann));
         vec![sealed(&new, key)]
     });
 }

@@ -19,7 +19,8 @@ fn seals_of_the_former_format_open_and_are_renewed() {
     let stage = Stage::new();
     for [password, key, seal] in former() {
         let ann = stage.person();
-        (stage.secret(&password), stage.secret(&key));
+        stage.secret(&password);
+        stage.secret(&key);
         stage.put_seal(&ann, &seal);
         let refused = stage.ask("POST", VERIFY).by(&ann).json(&json!({"password": "wrong"})).send().expect(200);
         assert_eq!((refused, stage.seal(&ann)), (json!({"has_token": true, "can_decrypt": false}), seal));

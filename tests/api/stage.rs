@@ -119,7 +119,10 @@ impl Stage {
     }
 
     pub fn login(&self, person: &Person, password: &str) -> Answer {
-        self.ask("POST", "/api/custom/auth/login").json(&json!({"email": person.email, "password": password})).send()
+        let answer = self.ask("POST", "/api/custom/auth/login").json(&json!({"email": person.email, "password": password})).send();
+        let given = ["token", "session_id"].map(|name| answer.json[name].as_str().unwrap_or_default().to_owned());
+        self.passes.lock().unwrap().extend(given.into_iter().filter(|text| !text.is_empty()));
+        answer
     }
 
     /// An open session's id.

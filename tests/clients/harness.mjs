@@ -9,23 +9,25 @@ import { fileURLToPath } from 'node:url';
 export const superuser = { email: 'admin@example.com', password: 'correct horse battery' };
 
 /**
- * A stock PocketBase with one superuser. `publicFiles` maps names to contents of what it serves as static files.
+ * A stock PocketBase with one superuser, with our migrations and hooks if `store` is set. `publicFiles` maps names to contents of what it
+ * serves as static files.
  * `restart()` ends it as an operator would and starts it again on the same port and data.
  */
-export async function startPocketBase(t, { publicFiles = {} } = {}) {
+export async function startPocketBase(t, { publicFiles = {}, store = false } = {}) {
   const home = mkdtempSync(join(tmpdir(), 'generatio-clients-'));
   atEnd(t, () => rmSync(home, { recursive: true, force: true, maxRetries: 5 }));
   const folders = Object.fromEntries(['dir', 'migrationsDir', 'hooksDir', 'publicDir'].map((name) => [name, join(home, name)]));
   Object.values(folders).forEach((folder) => mkdirSync(folder));
   for (const [name, content] of Object.entries(publicFiles)) writeFileSync(join(folders.publicDir, name), content);
 
+  if (store) Object.assign(folders, { migrationsDir: join(repository, 'pb_migrations'), hooksDir: join(repository, 'pb_hooks') });
   const flags = Object.entries(folders).map(([name, folder]) => `--${name}=${folder}`);
   flags.push('--hooksWatch=false', '--automigrate=false');
   execFileSync(pocketbaseBinary(), ['superuser', 'create', superuser.email, superuser.password, ...flags], { stdio: 'pipe' });
 
   const port = await freePort();
   const url = `http://127.0.0.1:${port}`;
-  const serve = () => start('PocketBase', pocketbaseBinary(), ['serve', `--http=127.0.0.1:${port}`, ...flags], url);
+  const serve = () => start('PocketBase', pocketbaseBinary(), ['serve', `--http=127.0.0.1:${port}`, ...flags], `${url}/api/health`);
   let running = await serve();
   atEnd(t, () => running.stop());
   return {
@@ -45,9 +47,18 @@ export async function startSidecar(t, pocketbase, ...flags) {
   if (!binary) throw new Error('GENERATIO_BIN must name the generatio binary');
   const port = await freePort();
   const url = `http://127.0.0.1:${port}`;
-  const sidecar = await start('generatio', binary, ['serve', '--listen', `127.0.0.1:${port}`, '--pocketbase-url', pocketbase.url, ...flags], url);
+  const sidecar = await start('generatio', binary, ['serve', '--listen', `127.0.0.1:${port}`, '--pocketbase-url', pocketbase.url, ...flags], `${url}/api/health`);
   atEnd(t, () => sidecar.stop());
   return { url, port, pid: sidecar.pid, stop: sidecar.stop };
+}
+
+/** FAL's simulator, with the flags that lead a sidecar to it. */
+export async function startFal(t) {
+  const port = await freePort();
+  const url = `http://127.0.0.1:${port}`;
+  const fal = await start('fal-sim', process.env.GENERATIO_BIN, ['fal-sim', '--listen', `127.0.0.1:${port}`], `${url}/_sim/clock`);
+  atEnd(t, () => fal.stop());
+  return { url, flags: ['queue', 'rest', 'api'].flatMap((part) => [`--fal-${part}-url`, `${url}/${part}`]) };
 }
 
 const endings = new WeakMap();
@@ -98,9 +109,11 @@ export function residentKilobytes(pid) {
   return Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))[1]);
 }
 
+const repository = join(dirname(fileURLToPath(import.meta.url)), '../..');
+
 let pocketbase;
 function pocketbaseBinary() {
-  const script = join(dirname(fileURLToPath(import.meta.url)), '../../scripts/pocketbase');
+  const script = join(repository, 'scripts/pocketbase');
   pocketbase ??= process.env.POCKETBASE_BIN || execFileSync(script, { encoding: 'utf8' }).trim();
   return pocketbase;
 }
@@ -108,6 +121,7 @@ function pocketbaseBinary() {
 const alive = new Set();
 const said = [];
 
+/** `url` is answered with success as soon as the program is ready. */
 async function start(name, binary, args, url) {
   // What the shell has set for another sidecar must not reach this one.
   const env = Object.fromEntries(Object.entries(process.env).filter(([key]) => !key.startsWith('GENERATIO_')));
@@ -135,7 +149,7 @@ async function start(name, binary, args, url) {
   try {
     await until(`${name} to answer at ${url}`, async () => {
       if (end) throw new Error(`${name} ended before it answered: ${end}\n${lines.join('')}`);
-      return fetch(`${url}/api/health`).then((answer) => answer.body.cancel().then(() => answer.ok), () => false);
+      return fetch(url).then((answer) => answer.body.cancel().then(() => answer.ok), () => false);
     });
   } catch (error) {
     await stop();

@@ -138,7 +138,7 @@ impl Fields {
     }
 
     /// The password after.
-    pub(super) fn new(self) -> Option<Password> {
+    pub(super) fn into_new(self) -> Option<Password> {
         self.new
     }
 

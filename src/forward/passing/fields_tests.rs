@@ -7,7 +7,7 @@ async fn read(kind: &str, query: &str, body: &str) -> Option<(String, String)> {
     let form = Form { content_type: Some(&kind), query: Some(query) };
     let fields = form.read::<Fields>(Zeroizing::new(body.as_bytes().to_vec())).await.filter(Fields::changes_password)?;
     let old = fields.old().map(|old| old.expose().to_owned()).unwrap_or_default();
-    Some((old, fields.new()?.expose().to_owned()))
+    Some((old, fields.into_new()?.expose().to_owned()))
 }
 
 fn part(name: &str, value: &str) -> String {
@@ -88,7 +88,7 @@ async fn a_batch_names_the_users_whose_password_it_changes_in_its_order() {
         let form = Form { content_type: Some(&kind), query: None };
         let batch = form.read::<Batch>(Zeroizing::new(body.as_bytes().to_vec())).await.expect("a batch");
         let found: Vec<_> =
-            batch.users(&users).into_iter().map(|(id, fields)| (id.to_string(), fields.new().expect("a password"))).collect();
+            batch.users(&users).into_iter().map(|(id, fields)| (id.to_string(), fields.into_new().expect("a password"))).collect();
         let found: Vec<_> = found.iter().map(|(id, new)| (id.as_str(), new.expose())).collect();
         assert_eq!(found, [("abcdefghij56789", "c"), ("abcdefghij01234", "b")]);
     }

@@ -38,7 +38,7 @@ impl Passing {
         if !matches!(*request.method(), Method::PATCH | Method::POST) {
             return None;
         }
-        let target = Target::of(request.method(), request.uri().path(), &users(app))?;
+        let target = Target::of(request.method(), request.uri().path(), || users(app))?;
         let content_type = request.headers().get(CONTENT_TYPE).cloned();
         let query = request.uri().query().map(str::to_owned);
         Some(Self { target, content_type, query, copy: Arc::default(), address })
@@ -73,7 +73,7 @@ impl Passing {
 
     async fn changes(self, app: &App) -> Vec<PasswordChange> {
         let Some(body) = self.copy.take() else {
-            tracing::debug!("a change of a user's record was too long to be looked at for a new password");
+            tracing::debug!("a change of a user's record was too long to be looked at for a new password, or too many were on their way");
             return Vec::new();
         };
         let form = Form { content_type: self.content_type.as_ref(), query: self.query.as_deref() };
@@ -105,7 +105,7 @@ impl Passing {
         };
         let address = self.address;
         let change = |(id, fields): (_, Fields)| {
-            Some(PasswordChange { user: User { id, collection: collection.clone() }, old: fields.old(), new: fields.new()?, address })
+            Some(PasswordChange { user: User { id, collection: collection.clone() }, old: fields.old(), new: fields.into_new()?, address })
         };
         said.into_iter().filter_map(change).collect()
     }

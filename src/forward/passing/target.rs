@@ -24,8 +24,8 @@ pub(super) struct Users<'a> {
 }
 
 impl Target {
-    /// As PocketBase's router would read it: each segment of the path is decoded on its own.
-    pub(super) fn of(method: &Method, path: &str, users: &Users<'_>) -> Option<Self> {
+    /// As PocketBase's router would read it: each segment of the path is decoded on its own. `users` is asked only about a record.
+    pub(super) fn of<'a>(method: &Method, path: &str, users: impl FnOnce() -> Users<'a>) -> Option<Self> {
         let escaped = path.contains('%');
         if *method == Method::POST {
             let is_batch = path == "/api/batch" || escaped && decoded(path) == ["", "api", "batch"];
@@ -37,7 +37,7 @@ impl Target {
         let segments = decoded(path);
         let segments: Vec<&str> = segments.iter().map(AsRef::as_ref).collect();
         match segments.as_slice() {
-            ["", "api", "collections", collection, "records", id] if users.are(collection) => id.parse().ok().map(Self::Record),
+            ["", "api", "collections", collection, "records", id] if users().are(collection) => id.parse().ok().map(Self::Record),
             _ => None,
         }
     }
@@ -98,10 +98,10 @@ mod tests {
             ("/api/collections%2Fgeneratio_users/records/abcdefghij01234", &None),
             ("/api/batch", &None),
         ] {
-            assert_eq!(Target::of(&Method::PATCH, path, &users()), *expected, "{path}");
+            assert_eq!(Target::of(&Method::PATCH, path, users), *expected, "{path}");
         }
         for (path, expected) in [("/api/batch", true), ("/api/%62atch", true), ("/api/batch/", false), ("/api/Batch", false)] {
-            assert_eq!(Target::of(&Method::POST, path, &users()).is_some(), expected, "{path}");
+            assert_eq!(Target::of(&Method::POST, path, users).is_some(), expected, "{path}");
         }
     }
 

@@ -1,0 +1,135 @@
+"""`scripts/bench unlock`: what a flood of unlock attempts does to requests that are only passed on.
+
+50 users call create-session ten times a second each, with the right password, which is never throttled, and whenever they are told to come
+again they do. Beside them one client asks PocketBase for its health, 200 times a second. Quiet and flooded turns alternate.
+"""
+
+import argparse
+import http.client
+import json
+import multiprocessing
+import threading
+import time
+from collections import Counter
+from statistics import median
+
+import rig
+
+CLIENTS, PACE, PROBE_PACE = 50, 0.1, 0.005
+CREATE = "/api/custom/auth/create-session"
+USERS = "/api/collections/generatio_users"
+PASSWORD = "bench-only-password"
+
+
+def main(arguments):
+    parser = argparse.ArgumentParser(prog="scripts/bench unlock", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rotations", type=int, default=5, help="quiet and flooded turns, of each (default 5)")
+    parser.add_argument("--seconds", type=float, default=10, help="length of one turn (default 10)")
+    options = parser.parse_args(arguments)
+    binary = rig.sidecar_binary()
+    with rig.Rig() as bench:
+        pocketbase = bench.pocketbase(store=True)
+        port = bench.sidecar(binary, pocketbase.port, flags=["--pocketbase-email", rig.SUPERUSER[0], "--pocketbase-password",
+                             rig.SUPERUSER[1], "--fal-api-url", "http://127.0.0.1:1", "--fal-rest-url", "http://127.0.0.1:1"]).port
+        wait_until_ready(port)
+        tokens = [user(port, number) for number in range(CLIENTS)]
+        probe(port, 1)
+        quiet, flooded, answers = [], [], Counter()
+        for _ in range(options.rotations):
+            quiet.append(probe(port, options.seconds))
+            with Flood(port, tokens) as flood:
+                flooded.append(probe(port, options.seconds))
+            answers += flood.answers
+    report(quiet, flooded, answers, options)
+
+
+def wait_until_ready(port):
+    """Until the sidecar has looked at PocketBase: before, its own endpoints answer 503."""
+    token = "e30.eyJjb2xsZWN0aW9uSWQiOiJwYmNfMCIsImV4cCI6OTk5OTk5OTk5OSwiaWQiOiJhYmNkZWZnaGlqMDEyMzQiLCJ0eXBlIjoiYXV0aCJ9.c2ln"
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        client = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        client.request("GET", "/api/custom/auth/token-status", headers={"Authorization": token})
+        if client.getresponse().status == 401:
+            return
+        time.sleep(0.1)
+    raise SystemExit("the sidecar did not become ready")
+
+
+def user(port, number):
+    """The token of a user with a key."""
+    email = f"user{number}@example.com"
+    rig.ask(port, "POST", f"{USERS}/records", {"email": email, "password": PASSWORD, "passwordConfirm": PASSWORD})
+    token = rig.ask(port, "POST", f"{USERS}/auth-with-password", {"identity": email, "password": PASSWORD})["token"]
+    rig.ask(port, "POST", "/api/custom/tokens/setup", {"fal_token": f"bench-{number}:secret", "password": PASSWORD}, token)
+    return token
+
+
+def probe(port, seconds):
+    """Milliseconds of each of the requests that one client makes at its pace; one that is late does not wait for the next."""
+    client, took = http.client.HTTPConnection("127.0.0.1", port, timeout=30), []
+    start = next_at = time.perf_counter()
+    while next_at < start + seconds:
+        time.sleep(max(0, next_at - time.perf_counter()))
+        began = time.perf_counter()
+        client.request("GET", "/api/health")
+        answer = client.getresponse()
+        answer.read()
+        took.append((time.perf_counter() - began) * 1e3)
+        if answer.status != 200:
+            raise SystemExit(f"GET /api/health was answered {answer.status}")
+        next_at = max(next_at + PROBE_PACE, time.perf_counter())
+    return took
+
+
+class Flood:
+    """Clients in a process of their own; `answers` counts their statuses."""
+
+    def __init__(self, port, tokens):
+        self.stop, self.queue = multiprocessing.Event(), multiprocessing.Queue()
+        self.process = multiprocessing.Process(target=flood, args=(port, tokens, self.stop, self.queue), daemon=True)
+
+    def __enter__(self):
+        self.process.start()
+        self.queue.get(timeout=30)  # every client has been answered once
+        return self
+
+    def __exit__(self, *_):
+        self.stop.set()
+        self.answers = self.queue.get(timeout=60)
+        self.process.join()
+
+
+def flood(port, tokens, stop, queue):
+    answers, ready = Counter(), threading.Barrier(len(tokens) + 1)
+    clients = [threading.Thread(target=attempt, args=(port, token, stop, answers, ready)) for token in tokens]
+    for client in clients:
+        client.start()
+    ready.wait()
+    queue.put("begun")
+    for client in clients:
+        client.join()
+    queue.put(answers)
+
+
+def attempt(port, token, stop, answers, ready):
+    client, answered = http.client.HTTPConnection("127.0.0.1", port, timeout=60), False
+    while not stop.is_set():
+        client.request("POST", CREATE, json.dumps({"password": PASSWORD}), {"Authorization": token, "Content-Type": "application/json"})
+        answer = client.getresponse()
+        answer.read()
+        answers[answer.status] += 1
+        if not answered:
+            answered = True
+            ready.wait()
+        stop.wait(PACE)
+
+
+def report(quiet, flooded, answers, options):
+    rows = []
+    for name, turns in [("quiet", quiet), ("flooded", flooded)]:
+        rows.append([name, sum(map(len, turns)), *(f"{median(rig.percentile(turn, share) for turn in turns):.2f}" for share in (0.5, 0.99))])
+    ratios = [rig.percentile(b, 0.99) / rig.percentile(a, 0.99) for a, b in zip(quiet, flooded)]
+    print(f"{CLIENTS} clients unlock; {options.rotations} turns of {options.seconds:g} s of each kind; medians over turns.\n")
+    print(rig.table(["pass-through", "requests", "p50 ms", "p99 ms"], rows))
+    print(f"\np99 flooded / quiet: {median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f}); unlocks by status: {dict(answers)}")
