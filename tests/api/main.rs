@@ -4,5 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod callers;
 mod contract;
 mod status;
+mod upheaval;
