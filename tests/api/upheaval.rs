@@ -6,10 +6,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use generatio::config::{Credentials, Superuser};
+use generatio::id::UserId;
 use generatio::pocketbase::admin::Repeat;
 use generatio::pocketbase::batch::Batch;
+use generatio::pocketbase::filter::{Comparison, Filter, Query};
 use generatio::pocketbase::outage::Outage;
-use generatio::pocketbase::rows::Table;
+use generatio::pocketbase::rows::{Table, UserRow};
 use generatio::pocketbase::{Error, Store};
 use serde_json::{Value, json};
 
@@ -68,6 +70,62 @@ fn settlement(store: &Store, user: &str, job: &str) -> Batch {
     Batch::default().create(&store.admin, Table::SpendEvents, &event).update(&store.admin, Table::SpendTotals, user, &add)
 }
 
+/// A store with the superuser's password, and where its work runs.
+fn store(pocketbase: &PocketBase) -> (Arc<Store>, tokio::runtime::Runtime) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let credentials: Option<Credentials> = Superuser::with_password(EMAIL, PASSWORD).unwrap().credentials().unwrap();
+    let url = format!("http://{}", pocketbase.address).parse().unwrap();
+    let store = Arc::new(Store::new(&url, "generatio_users".parse().unwrap(), credentials, Arc::<Outage>::default()));
+    let watched = Arc::clone(&store);
+    runtime.spawn(async move { watched.watch().await });
+    until("the store is ready", || store.readiness.found().is_ok());
+    (store, runtime)
+}
+
+/// To PocketBase, whoever comes with a token that it forgot is nobody: what nobody may see is not there.
+fn a_token_that_was_forgotten_hides_nothing(release: &str) {
+    let pocketbase = PocketBase::with_store_of(release);
+    let superuser = pocketbase.superuser();
+    let account = json!({"email": "ann@example.com", "password": "12345678", "passwordConfirm": "12345678", "fal_token": "sealed.salt"});
+    let ann = superuser.row("generatio_users", &account);
+    let (store, runtime) = store(&pocketbase);
+    let user: UserId = ann.parse().unwrap();
+    let forget = || pocketbase.run(&["superuser", "upsert", EMAIL, PASSWORD]);
+    for _ in 0..2 {
+        let found = runtime.block_on(store.admin.get::<UserRow>(user)).unwrap();
+        assert_eq!(found.map(|row| row.fal_token).as_deref(), Some("sealed.salt"));
+        forget();
+    }
+    let query = || Query::new(Filter::all().and("id", Comparison::Is, user), "id", 10);
+    for _ in 0..2 {
+        assert_eq!(runtime.block_on(store.admin.list::<UserRow>(&query())).unwrap().len(), 1);
+        forget();
+    }
+    for number in 0..2 {
+        let batch = settlement(&store, &ann, &format!("job-{number}"));
+        assert_eq!(runtime.block_on(store.admin.batch(&batch, Repeat::Never)).unwrap().len(), 2);
+        forget();
+    }
+    for name in ["Ann", "Bea"] {
+        runtime.block_on(store.admin.update(Table::Users, user, &json!({"name": name}))).unwrap();
+        assert_eq!(pocketbase.superuser().get(&format!("/api/collections/generatio_users/records/{ann}")).1["name"], name);
+        forget();
+    }
+    let nobody: UserId = "nobody012345678".parse().unwrap();
+    assert!(runtime.block_on(store.admin.get::<UserRow>(nobody)).unwrap().is_none(), "what is not there is not there");
+    runtime.shutdown_background();
+}
+
+#[test]
+fn a_forgotten_token_hides_nothing_on_the_oldest() {
+    a_token_that_was_forgotten_hides_nothing("0.23.12");
+}
+
+#[test]
+fn a_forgotten_token_hides_nothing_on_the_newest() {
+    a_token_that_was_forgotten_hides_nothing("0.40.6");
+}
+
 #[derive(Default)]
 struct Tally {
     settled: AtomicUsize,
@@ -107,13 +165,7 @@ fn settlements_are_neither_lost_nor_doubled() {
     let nobody = Rest::new(pocketbase.address);
     let account = |n: usize| json!({"email": format!("u{n}@example.com"), "password": "12345678", "passwordConfirm": "12345678"});
     let users: Vec<String> = (0..2).map(|n| nobody.row("generatio_users", &account(n))).collect();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let credentials: Option<Credentials> = Superuser::with_password(EMAIL, PASSWORD).unwrap().credentials().unwrap();
-    let url = format!("http://{}", pocketbase.address).parse().unwrap();
-    let store = Arc::new(Store::new(&url, "generatio_users".parse().unwrap(), credentials, Arc::<Outage>::default()));
-    let watched = Arc::clone(&store);
-    let watch = runtime.spawn(async move { watched.watch().await });
-    until("the store is ready", || store.readiness.found().is_ok());
+    let (store, runtime) = store(&pocketbase);
     let tally = Arc::<Tally>::default();
     let workers: Vec<_> = (0..WORKERS)
         .map(|worker| runtime.spawn(settle(Arc::clone(&store), users[worker % users.len()].clone(), worker, Arc::clone(&tally))))
@@ -124,7 +176,7 @@ fn settlements_are_neither_lost_nor_doubled() {
     });
     tally.done.store(true, Ordering::Relaxed);
     let mut booked: Vec<String> = workers.into_iter().flat_map(|worker| runtime.block_on(worker).unwrap()).collect();
-    watch.abort();
+    runtime.shutdown_background();
 
     let superuser = pocketbase.superuser();
     let mut ledger = Vec::new();
