@@ -70,12 +70,15 @@ fn forged(pocketbase: &PocketBase, id: &str, seconds: i64) -> String {
     format!("{head}.{}.", BASE64_URL_SAFE_NO_PAD.encode(claims.to_string()))
 }
 
+/// In words, and done to a user by their id and token.
+type Change<'a> = (&'static str, &'a dyn Fn(&str, &str) -> u16);
+
 #[test]
 fn a_token_that_was_revoked_stops_working_within_a_second() {
     let pocketbase = PocketBase::with_store();
     let superuser = pocketbase.superuser();
     let sidecar = ready(pocketbase.address);
-    let changes: [(&str, &dyn Fn(&str, &str) -> u16); 4] = [
+    let changes: [Change<'_>; 4] = [
         ("a password changed by its user", &|id, token| {
             let change = json!({"oldPassword": USER_PASSWORD, "password": "another one", "passwordConfirm": "another one"});
             Rest::new(pocketbase.address).with_token(token).patch(&record(id), &change).0
