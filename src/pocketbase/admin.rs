@@ -173,11 +173,27 @@ impl Admin {
     async fn once(&self, method: &Method, target: &str, body: Option<Bytes>) -> Result<Bytes, Error> {
         let token = self.token().await?;
         let mut said = self.send(method, target, body.clone(), &token).await?;
-        if said.status == StatusCode::UNAUTHORIZED {
+        if self.was_nobody(&said, &token).await? {
             let token = self.sign_in.another(&self.http, &token).await?;
             said = self.send(method, target, body, &token).await?;
         }
         if said.status.is_success() { Ok(said.body) } else { Err(Refusal::parse(&said).into()) }
+    }
+
+    /// Whether PocketBase does not know our token any more, and took us for nobody when it said this.
+    ///
+    /// It answers 401 only where nobody is let in at all. Elsewhere nobody is a caller too, who finds nothing and may do nothing: a row that
+    /// is there is 404, a batch is 403. So PocketBase is asked before any such answer is believed. (A list would be empty, but for what
+    /// [`Query`] adds to its filter.)
+    pub(super) async fn was_nobody(&self, said: &Said, token: &HeaderValue) -> Result<bool, Error> {
+        if !is_doubtful(said) {
+            return Ok(false);
+        }
+        let probe = match said.status {
+            StatusCode::UNAUTHORIZED => return Ok(true),
+            _ => Call::new(Method::GET, "/api/settings?fields=batch.enabled").token(token),
+        };
+        Ok(self.http.call(probe).await?.status == StatusCode::UNAUTHORIZED)
     }
 
     async fn send(&self, method: &Method, target: &str, body: Option<Bytes>, token: &HeaderValue) -> Result<Said, Error> {
@@ -201,6 +217,15 @@ impl Admin {
     /// The connections that calls go over.
     pub(super) fn http(&self) -> &Http {
         &self.http
+    }
+}
+
+/// Whether nobody would have been answered like this. A key that is taken is seen only by who may write.
+fn is_doubtful(said: &Said) -> bool {
+    match said.status {
+        StatusCode::BAD_REQUEST => !Refusal::parse(said).is_not_unique(),
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => true,
+        _ => false,
     }
 }
 

@@ -105,6 +105,7 @@ impl Watch {
         self.admin.call(Method::POST, "/api/realtime", Some(super::admin::json(&wish)), Repeat::Never).await?;
         // What changed before this moment may not have been heard.
         self.callers.forget_all();
+        tracing::debug!("listening to PocketBase's changes");
         self.tell(Change::Ready);
         self.listen(&mut events, &topics).await
     }

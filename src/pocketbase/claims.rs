@@ -31,7 +31,9 @@ const LONGEST: usize = 2048;
 impl Claims {
     /// The claims of an `auth` token, if that is what the text looks like.
     pub(super) fn peek(token: &str) -> Option<Self> {
-        if token.len() > LONGEST {
+        // One spelling a token: PocketBase itself trims it, and takes a second `Bearer` before it.
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        if token.len() > LONGEST || !token.bytes().all(plain) {
             return None;
         }
         let mut parts = token.split('.');
@@ -68,6 +70,12 @@ mod tests {
     fn what_does_not_look_like_a_sign_in_is_none() {
         let hostile = token(r#"{"collectionId":"../../x","exp":1,"id":"abcdefghij01234","type":"auth"}"#);
         let file = token(r#"{"collectionId":"pbc_1","exp":1,"id":"abcdefghij01234","type":"file"}"#);
+        let good = token(r#"{"collectionId":"pbc_1","exp":1,"id":"abcdefghij01234","type":"auth"}"#);
+        assert!(Claims::peek(&good).is_some());
+        let [led, twice, tailed] = [format!(" {good}"), format!("Bearer {good}"), format!("{good} ")];
+        for text in [&led, &twice, &tailed] {
+            assert_eq!(Claims::peek(text), None, "{text}");
+        }
         for text in ["", "a", "a.b", "a.b.c", "a.b.c.d", "é.é.é", &hostile, &file, &"a.".repeat(2000)] {
             assert_eq!(Claims::peek(text), None, "{text}");
         }

@@ -154,6 +154,9 @@ impl Comparison {
     }
 }
 
+/// True for superusers; for everybody else PocketBase refuses a filter that has it, where it would else answer with an empty list.
+const AS_SUPERUSER: &str = "%40request.auth.collectionName+%3D+%27_superusers%27";
+
 /// Which rows, in which order, how many.
 #[derive(Clone, Debug)]
 pub struct Query {
@@ -176,9 +179,10 @@ impl fmt::Display for Query {
         if !self.sort.is_empty() {
             write!(f, "&sort={}", self.sort)?;
         }
+        write!(f, "&filter={AS_SUPERUSER}")?;
         if !self.filter.0.is_empty() {
-            f.write_str("&filter=")?;
-            byte_serialize(self.filter.0.as_bytes()).try_for_each(|piece| f.write_str(piece))?;
+            let further = format!(" && ({})", self.filter.0);
+            byte_serialize(further.as_bytes()).try_for_each(|piece| f.write_str(piece))?;
         }
         Ok(())
     }
@@ -194,7 +198,8 @@ mod tests {
         let filter =
             Filter::all().and("user_id", Comparison::Is, user).and("prompt", Comparison::Contains, "a b".parse::<Text>().expect("text"));
         let query = Query::new(filter, "-created,-id", 30).to_string();
-        assert_eq!(query, "skipTotal=1&perPage=30&sort=-created,-id&filter=user_id+%3D+%27abcdefghij01234%27+%26%26+prompt+%7E+%27a+b%27");
+        let filter = "+%26%26+%28user_id+%3D+%27abcdefghij01234%27+%26%26+prompt+%7E+%27a+b%27%29";
+        assert_eq!(query, format!("skipTotal=1&perPage=30&sort=-created,-id&filter={AS_SUPERUSER}{filter}"));
     }
 
     #[test]

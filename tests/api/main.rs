@@ -4,12 +4,14 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-mod stage;
 
 mod auth;
+mod callers;
+mod stage;
 mod contract;
 mod passing;
 mod races;
 mod seals;
 mod status;
 mod tokens;
+mod upheaval;

@@ -2,6 +2,7 @@
 #![expect(dead_code, reason = "each test binary uses its own part of the harness")]
 
 pub mod pocketbase;
+pub mod relay;
 pub mod rest;
 pub mod upstream;
 

@@ -17,6 +17,7 @@ pub struct PocketBase {
     home: PathBuf,
     binary: String,
     environment: Vec<(&'static str, String)>,
+    watches_hooks: bool,
     child: Option<Child>,
 }
 
@@ -59,7 +60,7 @@ impl PocketBase {
         for folder in ["data", "migrations", "hooks", "public"] {
             std::fs::create_dir_all(home.join(folder)).expect("a temporary directory");
         }
-        let pocketbase = Self { address: free_address(), home, binary, environment: Vec::new(), child: None };
+        let pocketbase = Self { address: free_address(), home, binary, environment: Vec::new(), watches_hooks: false, child: None };
         let made = pocketbase.command(&["superuser", "create", EMAIL, PASSWORD]).status().expect("PocketBase runs");
         assert!(made.success(), "a superuser could not be created");
         pocketbase
@@ -91,6 +92,11 @@ impl PocketBase {
         self.environment.push((name, value.to_owned()));
     }
 
+    /// From its next start on it restarts itself whenever a hook changes, as it does by default.
+    pub fn watch_hooks(&mut self) {
+        self.watches_hooks = true;
+    }
+
     /// Everything it has printed.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.home.join("log")).unwrap_or_default()
@@ -112,12 +118,15 @@ impl PocketBase {
         let address = self.address.to_string();
         let child = self.command(&["serve", "--http", &address]).spawn().expect("PocketBase runs");
         self.child = Some(child);
-        until("PocketBase answers", || {
-            let Ok(mut stream) = std::net::TcpStream::connect(self.address) else { return false };
-            use std::io::Write;
-            stream.write_all(b"GET /api/health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").is_ok()
-                && status(&super::read_answer(&mut stream)) == 200
-        });
+        until("PocketBase answers", || self.answers());
+    }
+
+    /// Whether it answers its health check.
+    pub fn answers(&self) -> bool {
+        let Ok(mut stream) = std::net::TcpStream::connect(self.address) else { return false };
+        use std::io::Write;
+        stream.write_all(b"GET /api/health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").is_ok()
+            && status(&super::read_answer(&mut stream)) == 200
     }
 
     /// kill -9.
@@ -147,7 +156,7 @@ impl PocketBase {
         let mut command = Command::new(&self.binary);
         command.args(arguments).arg("--dir").arg(self.home.join("data"));
         command.arg("--migrationsDir").arg(self.home.join("migrations"));
-        command.arg("--hooksDir").arg(self.home.join("hooks")).arg("--hooksWatch=false");
+        command.arg("--hooksDir").arg(self.home.join("hooks")).arg(format!("--hooksWatch={}", self.watches_hooks));
         command.arg("--publicDir").arg(self.home.join("public"));
         command.arg("--automigrate=false").envs(self.environment.iter().map(|(name, value)| (name, value)));
         let log = std::fs::File::options().create(true).append(true).open(self.home.join("log")).expect("a writable directory");

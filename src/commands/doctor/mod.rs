@@ -2,6 +2,7 @@
 
 mod checks;
 mod fix;
+mod lines;
 mod report;
 mod screen;
 
