@@ -46,6 +46,14 @@ impl Failure {
         Self::new(502, "external_error", "FAL completed the request without a picture")
     }
 
+    /// FAL keeps saying what makes no sense of a request that it took.
+    pub(super) fn lost(error: &fal::Error) -> Self {
+        match error {
+            fal::Error::NotFound(_) => Self::forgotten(),
+            _ => Self::new(502, "external_error", format!("{error}. It may have been billed; FAL's own history shows it.")),
+        }
+    }
+
     /// Too late.
     pub(super) fn forgotten() -> Self {
         Self::new(502, "external_error", "FAL does not know the request any more. It may have been billed; FAL's own history shows it.")

@@ -13,6 +13,7 @@ mod settle;
 mod slots;
 mod store;
 mod submit;
+mod turns;
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -23,6 +24,7 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::runtime::Handle;
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -50,6 +52,7 @@ pub struct Jobs {
     slots: Arc<Slots>,
     pace: DefaultKeyedRateLimiter<UserId>,
     running: Mutex<HashMap<JobId, Running>>,
+    turns: turns::Turns,
     late: late::Late,
     runtime: Handle,
     tasks: TaskTracker,
@@ -103,6 +106,7 @@ impl Jobs {
             slots: Slots::new(config.jobs_per_user, config.jobs),
             pace: RateLimiter::keyed(Quota::per_minute(per_minute)),
             running: Mutex::default(),
+            turns: turns::Turns::default(),
             late: late::Late::default(),
             runtime: Handle::current(),
             tasks: TaskTracker::new(),
@@ -152,7 +156,7 @@ impl Jobs {
             return Ok(Some(row));
         }
         if !self.running.lock().contains_key(&id) {
-            self.resume(user).await;
+            self.take_up(id, &already_cancelled()).await;
         }
         let running = self.running.lock().get(&id).cloned();
         if let Some(running) = running {
@@ -175,9 +179,10 @@ impl Jobs {
         let taking_up = async {
             loop {
                 match changes.recv().await {
-                    Ok(Change::Ready) => self.recover().await,
-                    Ok(Change::User(_) | Change::Anything) | Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {}
-                    Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
+                    // What was missed may have been that PocketBase is back.
+                    Ok(Change::Ready) | Err(RecvError::Lagged(_)) => self.recover().await,
+                    Ok(Change::User(_) | Change::Anything) => {}
+                    Err(RecvError::Closed) => return,
                 }
                 self.pace.retain_recent();
             }
@@ -223,6 +228,13 @@ impl Jobs {
             }
         }
     }
+}
+
+/// A job that is taken up with this goes nowhere but to its end.
+fn already_cancelled() -> CancellationToken {
+    let cancel = CancellationToken::new();
+    cancel.cancel();
+    cancel
 }
 
 /// Waits until nothing moves a job any more; none when its task ended without a word.

@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::Jobs;
 use super::row::JobRow;
+use super::run::Origin;
 use super::slots::Place;
 use crate::fal::FieldFault;
 use crate::id::{FolderId, JobId, UserId};
@@ -120,15 +122,18 @@ impl Jobs {
     pub async fn begin(self: &Arc<Self>, session: Session, order: Order) -> Result<JobRow, Refusal> {
         let user = session.user;
         let id = order.id(user);
+        let _turn = self.turns.take(id).await;
         if order.idempotency.is_some()
             && let Some(row) = self.view(user, id).await?
         {
-            return same(row, &order);
+            let row = same(row, &order)?;
+            self.go_on(row.clone(), session.key, &CancellationToken::new());
+            return Ok(row);
         }
         let (row, place) = self.prepare(user, id, &order, &session).await?;
         match self.admin.create::<JobRow>(&row, Repeat::Harmless).await {
             Ok(row) => {
-                self.start(row.clone(), session.key, place, false);
+                self.start(row.clone(), session.key, place, Origin::Begun, CancellationToken::new());
                 Ok(row)
             }
             Err(error) if error.refusal().is_some_and(pocketbase::refusal::Refusal::is_not_unique) => {
@@ -138,7 +143,7 @@ impl Jobs {
         }
     }
 
-    /// A row with this id was there: the same request's, or our own from an attempt whose answer was lost.
+    /// A row with this id was there: our own, from an attempt whose answer was lost. Nobody else can have begun it.
     async fn taken(
         self: &Arc<Self>,
         user: UserId,
@@ -150,8 +155,8 @@ impl Jobs {
     ) -> Result<JobRow, Refusal> {
         let Some(row) = self.view(user, id).await? else { return Err(error.into()) };
         let row = same(row, order)?;
-        if order.idempotency.is_none() {
-            self.start(row.clone(), session.key, place, true);
+        if row.submitted_at.is_none() && !row.status.is_over() {
+            self.start(row.clone(), session.key, place, Origin::TakenUp, CancellationToken::new());
         }
         Ok(row)
     }

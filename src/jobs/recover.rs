@@ -5,13 +5,15 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use super::row::{Failure, JobRow, Status};
-use super::run::stamp;
+use super::run::{Origin, stamp};
 use super::submit::is_too_old;
 use super::{Jobs, Unwritten};
-use crate::id::UserId;
+use crate::id::{JobId, UserId};
 use crate::pocketbase::filter::{Comparison, Filter, Query};
+use crate::vault::Opened;
 
 /// Rows in one look. More unfinished jobs than this are taken up in the next.
 const PAGE: u16 = 500;
@@ -35,7 +37,7 @@ impl Jobs {
             after = rows.last().map(|row| row.id);
             let full = rows.len() == usize::from(PAGE);
             for row in rows {
-                self.take_up(row).await;
+                self.take_up(row.id, &CancellationToken::new()).await;
             }
             if !full {
                 break;
@@ -50,7 +52,7 @@ impl Jobs {
         match self.admin.list::<JobRow>(&Query::new(filter, "created,id", PAGE)).await {
             Ok(rows) => {
                 for row in rows {
-                    self.take_up(row).await;
+                    self.take_up(row.id, &CancellationToken::new()).await;
                 }
             }
             Err(error) => {
@@ -65,21 +67,44 @@ impl Jobs {
         self.tasks.spawn_on(async move { jobs.resume(user).await }, &self.runtime);
     }
 
-    async fn take_up(self: &Arc<Self>, row: JobRow) {
-        if self.running.lock().contains_key(&row.id) {
+    /// Gives a job its task if it is unfinished and has none.
+    ///
+    /// Its row is read here, in its turn: one that was listed before may have been submitted, and ended, since.
+    pub(super) async fn take_up(self: &Arc<Self>, id: JobId, cancel: &CancellationToken) {
+        let _turn = self.turns.take(id).await;
+        if self.running.lock().contains_key(&id) {
             return;
         }
-        let key = self.keys.sessions.key_of(row.user_id, Instant::now());
-        let untouched = row.submitted_at.is_none();
-        match key {
-            // What was never submitted can be submitted with any key of its user.
-            Some(key) if untouched || row.is_of(key.fingerprint()) => {
-                tracing::info!(job = %row.id, user = %row.user_id, status = row.status.word(), "an unfinished job is taken up");
-                let place = self.slots.take_back(row.user_id);
-                self.start(row, key, place, true);
+        let row = match self.admin.get::<JobRow>(id).await {
+            Ok(Some(row)) if !row.status.is_over() => row,
+            Ok(_) => return,
+            Err(error) => {
+                tracing::warn!(job = %id, error = &error as &dyn std::error::Error, "an unfinished job could not be looked at");
+                return;
             }
-            Some(_) | None => self.leave(row).await,
+        };
+        let left = match self.keys.sessions.key_of(row.user_id, Instant::now()) {
+            Some(key) => self.go_on(row, key, cancel),
+            None => Some(row),
+        };
+        if let Some(row) = left {
+            self.leave(row).await;
         }
+    }
+
+    /// Gives an unfinished job its task, unless it has one; gives it back if this is not its key. To be called in the job's turn.
+    pub(super) fn go_on(self: &Arc<Self>, row: JobRow, key: Arc<Opened>, cancel: &CancellationToken) -> Option<JobRow> {
+        if row.status.is_over() || self.running.lock().contains_key(&row.id) {
+            return None;
+        }
+        // What was never submitted can be submitted with any key of its user.
+        if row.submitted_at.is_some() && !row.is_of(key.fingerprint()) {
+            return Some(row);
+        }
+        tracing::info!(job = %row.id, user = %row.user_id, status = row.status.word(), "an unfinished job is taken up");
+        let place = self.slots.take_back(row.user_id);
+        self.start(row, key, place, Origin::TakenUp, cancel.clone());
+        None
     }
 
     /// Says in the row that nothing happens before its user comes with the key.

@@ -177,6 +177,18 @@ impl JobRow {
         self.key_fingerprint == key.to_string()
     }
 
+    /// It has a task again: it waits for nobody, and what kept it is over.
+    pub(super) fn moves_again(&mut self) {
+        if self.status == Status::AwaitingUnlock {
+            self.status = match (self.request_id.is_empty(), self.submitted_at) {
+                (false, _) => Status::Queued,
+                (true, None) => Status::Created,
+                (true, Some(_)) => Status::Unknown,
+            };
+        }
+        self.error = None;
+    }
+
     /// What FAL is sent.
     pub fn input(&self) -> Map<String, Value> {
         let mut input = self.parameters.clone();
@@ -221,5 +233,22 @@ mod tests {
         .expect("a row");
         assert!(row.parameters.is_empty() && row.submitted_at.is_none() && row.created.is_some());
         assert_eq!(row.input()["prompt"], "p");
+    }
+
+    #[test]
+    fn a_job_that_is_taken_up_waits_for_nobody_and_has_no_error() {
+        let left = |request_id: &str, submitted_at: &str| -> JobRow {
+            serde_json::from_value(serde_json::json!({
+                "id": "abcdefghij01234", "user_id": "abcdefghij01234", "status": "awaiting_unlock", "model": "m", "prompt": "p",
+                "request_id": request_id, "submitted_at": submitted_at, "error": { "error": "external_error", "message": "no" },
+            }))
+            .expect("a row")
+        };
+        let at = "2026-11-21 02:02:09.028Z";
+        for (request_id, submitted_at, status) in [("", "", Status::Created), ("", at, Status::Unknown), ("r", at, Status::Queued)] {
+            let mut row = left(request_id, submitted_at);
+            row.moves_again();
+            assert_eq!((row.status, row.error), (status, None), "{request_id} {submitted_at}");
+        }
     }
 }

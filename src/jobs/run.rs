@@ -11,8 +11,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::row::{Failure, JobRow, Status};
 use super::slots::Place;
+use super::submit::is_too_old;
 use super::{Jobs, Running, Unwritten};
-use crate::fal::{self, Cancellation, Charge, EndpointId, Fetched, Handle, Key, Links, State};
+use crate::fal::{self, Cancellation, Charge, EndpointId, Fetched, Handle, Key, Links, State, What};
 use crate::pocketbase::filter::Moment;
 use crate::vault::Opened;
 
@@ -27,7 +28,18 @@ pub(super) struct Run {
     pub(super) taken_up: bool,
     /// Whether the row is gone, and the user with it. Money is settled all the same.
     pub(super) orphan: bool,
+    /// When the row was last written, and what it then showed.
     pub(super) written: Instant,
+    pub(super) shown: (Status, u32),
+}
+
+/// Where a task's row comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// It was made for this task.
+    Begun,
+    /// An earlier task may have done something already.
+    TakenUp,
 }
 
 /// How a task leaves its job.
@@ -44,17 +56,18 @@ const POLL: Duration = Duration::from_millis(250);
 const SLOWEST_POLL: Duration = Duration::from_secs(2);
 /// Progress is written this often at most: each write costs PocketBase one.
 const PROGRESS_EVERY: Duration = Duration::from_secs(2);
-/// As often as FAL may say in a row that it does not know a request: its answers can lag behind its submits.
+/// As often in a row as FAL may say that it does not know a request, or something of that kind: its answers can lag behind its submits.
 const MOST_STRANGE: u32 = 10;
 /// As often as a failed request's answer is asked for again: it may be the asking that failed.
 const MOST_FAILED_FETCHES: u32 = 3;
 
 impl Jobs {
     /// Gives a job its task, unless it has one.
-    pub(super) fn start(self: &Arc<Self>, row: JobRow, key: Arc<Opened>, place: Place, taken_up: bool) {
+    pub(super) fn start(self: &Arc<Self>, mut row: JobRow, key: Arc<Opened>, place: Place, origin: Origin, cancel: CancellationToken) {
         let id = row.id;
+        let shown = (row.status, row.queue_position);
+        row.moves_again();
         let (view, receiver) = watch::channel(row.clone());
-        let cancel = CancellationToken::new();
         {
             let mut running = self.running.lock();
             if running.contains_key(&id) || self.stopping.is_cancelled() {
@@ -63,7 +76,7 @@ impl Jobs {
             running.insert(id, Running { view: receiver, cancel: cancel.clone() });
         }
         let jobs = Arc::clone(self);
-        let run = Run { jobs: Arc::clone(self), row, key, view, cancel, taken_up, orphan: false, written: Instant::now() };
+        let run = Run { jobs: Arc::clone(self), row, key, view, cancel, taken_up: origin == Origin::TakenUp, orphan: false, written: Instant::now(), shown };
         self.tasks.spawn_on(
             async move {
                 let entry = Entry { jobs: Arc::clone(&jobs), id };
@@ -142,17 +155,24 @@ impl Run {
                 Ok(Some(Fetched::Failed(fal::Error::Unavailable(_)))) if failed < MOST_FAILED_FETCHES => failed += 1,
                 Ok(Some(Fetched::Failed(error))) => return self.ended_badly(endpoint, &error).await,
                 Ok(Some(Fetched::Pending)) => {}
-                Err(fal::Error::KeyRejected(_)) => return self.park_without_key().await,
-                Err(fal::Error::NotFound(_)) if strange >= MOST_STRANGE => return self.fail(Failure::forgotten()).await,
-                Err(fal::Error::NotFound(_)) => strange += 1,
+                Err(error @ (fal::Error::KeyRejected(_) | fal::Error::Locked { .. } | fal::Error::Forbidden(_))) => {
+                    return self.park_without_key(&error).await;
+                }
+                Err(error) if is_strange(&error) && strange >= MOST_STRANGE => return self.fail(Failure::lost(&error)).await,
                 Err(error) => {
+                    strange += u32::from(is_strange(&error));
                     tracing::debug!(job = %self.row.id, error = &error as &dyn std::error::Error, "FAL did not say how a job is doing");
                 }
             }
+            if is_too_old(&self.row, Timestamp::now()) {
+                return self.fail(Failure::forgotten()).await;
+            }
             let (cancel, stopping) = (self.cancel.clone(), self.jobs.stopping.clone());
+            // Where FAL could not be asked to cancel, it is asked at the usual pace.
+            let cancelling = cancel.is_cancelled();
             tokio::select! {
                 () = sleep(pause) => {}
-                () = cancel.cancelled(), if !asked_to_cancel => {}
+                () = cancel.cancelled(), if !cancelling => {}
                 () = stopping.cancelled() => return Left::Parked,
             }
             pause = (pause * 2).min(SLOWEST_POLL);
@@ -163,7 +183,12 @@ impl Run {
     async fn poll(&mut self, handle: &Handle) -> Result<Option<Fetched>, fal::Error> {
         let key = Arc::clone(&self.key);
         let key = Key::of(&key);
-        match self.jobs.fal.status(key, handle).await? {
+        let state = match self.jobs.fal.status(key, handle).await {
+            // A state that FAL did not use to have may still have a result.
+            Err(fal::Error::Malformed { what: What::Status, .. }) => return self.jobs.fal.result(key, handle).await.map(Some),
+            state => state?,
+        };
+        match state {
             State::Queued { position } => self.progress(Status::Queued, position.unwrap_or(0)).await,
             State::Running => self.progress(Status::Running, 0).await,
             State::Completed { .. } => return self.jobs.fal.result(key, handle).await.map(Some),
@@ -184,16 +209,16 @@ impl Run {
 
     /// Shown at once to whoever waits here, and written now and then for whoever watches the row.
     async fn progress(&mut self, status: Status, position: u32) {
-        if (self.row.status, self.row.queue_position) == (status, position) {
-            return;
+        if (self.row.status, self.row.queue_position) != (status, position) {
+            self.row.status = status;
+            self.row.queue_position = position;
+            self.view.send_replace(self.row.clone());
         }
-        self.row.status = status;
-        self.row.queue_position = position;
-        self.view.send_replace(self.row.clone());
-        if self.written.elapsed() < PROGRESS_EVERY || self.orphan {
+        if self.shown == (status, position) || self.written.elapsed() < PROGRESS_EVERY || self.orphan {
             return;
         }
         self.written = Instant::now();
+        self.shown = (status, position);
         self.row.seq += 1;
         let patch = json!({ "status": status, "queue_position": position, "seq": self.row.seq });
         let written = self.jobs.admin.update(crate::pocketbase::rows::Table::Generations, self.row.id, &patch).await;
@@ -206,6 +231,7 @@ impl Run {
     pub(super) async fn write(&mut self, mut patch: Value) -> Result<(), Unwritten> {
         self.row.seq += 1;
         self.written = Instant::now();
+        self.shown = (self.row.status, self.row.queue_position);
         patch["seq"] = self.row.seq.into();
         patch["status"] = json!(self.row.status);
         self.view.send_replace(self.row.clone());
@@ -239,14 +265,19 @@ impl Run {
         self.settle(status, charge, Vec::new()).await
     }
 
-    /// FAL does not take the key any more: what was paid for can be fetched once its user has another of the same account.
-    pub(super) async fn park_without_key(&mut self) -> Left {
+    /// FAL does not take the key, or its account is locked: what was paid for is fetched at a session for which that is over.
+    async fn park_without_key(&mut self, error: &fal::Error) -> Left {
         self.row.status = Status::AwaitingUnlock;
-        self.row.error = Some(Failure::key_rejected());
+        self.row.error = Some(Failure::of(error));
         let patch = json!({ "error": self.row.error });
         let _written = self.write(patch).await;
         Left::Parked
     }
+}
+
+/// Whether asking again will hardly give another answer.
+fn is_strange(error: &fal::Error) -> bool {
+    !error.is_passing() || matches!(error, fal::Error::Malformed { what: What::Result, .. })
 }
 
 /// As PocketBase keeps it.

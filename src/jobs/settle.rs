@@ -1,11 +1,12 @@
 //! The end of a job: ledger, totals and state in one transaction.
 
+use hyper::Method;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::time::sleep;
 
-use super::row::{Link, Status};
+use super::row::{JobRow, Link, Status};
 use super::run::{Left, Run, stamp};
 use super::{LONGEST_PAUSE, PAUSE, Unwritten};
 use crate::fal::{Charge, UnitPrice, Units};
@@ -28,6 +29,9 @@ impl Run {
         self.row.estimated = charge.estimated;
         self.row.queue_position = 0;
         self.row.images = links;
+        if status == Status::Completed {
+            self.row.error = None;
+        }
         let end = json!({
             "status": status,
             "seq": self.row.seq,
@@ -97,13 +101,28 @@ impl Run {
         if !self.orphan {
             batch = batch.update(admin, Table::Generations, self.row.id, end);
         }
-        match admin.batch(&batch, Repeat::Harmless).await {
+        let mut outcome = admin.batch(&batch, Repeat::Harmless).await;
+        if outcome.as_ref().is_err_and(lacks_totals) && self.make_totals().await? {
+            outcome = admin.batch(&batch, Repeat::Harmless).await;
+        }
+        match outcome {
             Err(error) if is_charged(&error) => {
                 // An earlier attempt, here or before a crash, went through: only the job's end may be missing.
                 if self.orphan { Ok(()) } else { admin.update(Table::Generations, self.row.id, end).await }
             }
             outcome => outcome.map(drop),
         }
+    }
+
+    /// Makes the user's totals from the ledger, if there still is such a user: says whether there is.
+    async fn make_totals(&self) -> Result<bool, pocketbase::Error> {
+        let admin = &self.jobs.admin;
+        if admin.get::<JobRow>(self.row.id).await?.is_none() {
+            return Ok(false);
+        }
+        tracing::warn!(user = %self.row.user_id, "a user had no totals: they are made from the ledger");
+        let path = format!("books/{}", self.row.user_id);
+        admin.hook::<Value>(Method::POST, &path, &[Table::SpendTotals], None::<&()>, Repeat::Harmless).await.map(|_| true)
     }
 
     fn ledger_row(&self, charge: Charge) -> Value {
@@ -131,6 +150,11 @@ fn whole(nanos: Option<u64>) -> Option<f64> {
 /// Whether the ledger has the job's charge already.
 fn is_charged(error: &pocketbase::Error) -> bool {
     error.refusal().is_some_and(|refusal| refusal.is_not_unique() && refusal.item.as_ref().is_some_and(|(index, _)| *index == 0))
+}
+
+/// Whether the batch found no totals to add to: its second item.
+fn lacks_totals(error: &pocketbase::Error) -> bool {
+    error.refusal().is_some_and(|refusal| refusal.is_not_found() && refusal.item.as_ref().is_some_and(|(index, _)| *index == 1))
 }
 
 fn event_id(job: &str) -> RowId {

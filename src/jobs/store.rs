@@ -41,7 +41,7 @@ impl Run {
             let id = image_id(self.row.id, index);
             let picture = pictures.get(index).and_then(Option::as_ref);
             let row = self.image_row(id, index, image, &output, picture, shares.get(index).copied().unwrap_or_default(), charge);
-            match self.keep(id, &row, picture, &stored).await {
+            match self.keep(id, row, (image, picture), &stored).await {
                 Ok(link) => links.push(link),
                 Err(Unwritten::Gone) => self.orphan = true,
                 Err(Unwritten::Stopping | Unwritten::Refused) => return Left::Parked,
@@ -156,11 +156,18 @@ impl Run {
     }
 
     /// Creates the row of one picture, with its file where there is one, unless it is there.
-    async fn keep(&mut self, id: ImageId, row: &Value, picture: Option<&Picture>, stored: &[StoredImage]) -> Result<Link, Unwritten> {
+    ///
+    /// A file that PocketBase will not have keeps nobody's job from its end: then FAL's link is what there is.
+    async fn keep(
+        &self,
+        id: ImageId,
+        mut row: Value,
+        (image, mut picture): (&Image, Option<&Picture>),
+        stored: &[StoredImage],
+    ) -> Result<Link, Unwritten> {
         if let Some(row) = stored.iter().find(|row| row.id == id) {
             return Ok(self.linked(row));
         }
-        let mut row = row.clone();
         let mut pause = PAUSE;
         loop {
             let created = match picture {
@@ -169,11 +176,11 @@ impl Run {
             };
             match created {
                 Ok(row) => return Ok(self.linked(&row)),
-                Err(error) => {
-                    if let Some(link) = self.look_again(id, &error, &mut row).await? {
-                        return Ok(link);
-                    }
-                }
+                Err(error) => match self.look_again(id, &error, &mut row).await {
+                    Ok(Some(link)) => return Ok(link),
+                    Err(Unwritten::Refused) if picture.take().is_some() => row["url"] = image.url.as_str().into(),
+                    looked => drop(looked?),
+                },
             }
             self.breathe(&mut pause).await?;
         }
