@@ -58,6 +58,7 @@ impl Keys {
         };
         // Whatever was thought of it: somebody knows its password.
         self.stale.clear(user.id);
+        self.known.forget(user.id);
         let key = Arc::new(key);
         if sealed.needs_resealing(self.method) {
             self.renew(user, &sealed, Arc::clone(&key), password, guard).await;
