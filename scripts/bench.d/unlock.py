@@ -1,7 +1,7 @@
 """`scripts/bench unlock`: what a flood of unlock attempts does to requests that are only passed on.
 
-50 users call create-session ten times a second each, with the right password, which is never throttled, and whenever they are told to come
-again they do. Beside them one client asks PocketBase for its health, 200 times a second. Quiet and flooded turns alternate.
+50 users, each with an address of their own, call create-session up to ten times a second, with the right password: a wrong one would soon
+be refused before it costs anything. Beside them one client asks PocketBase for its health, 200 times a second. Quiet and flooded turns alternate.
 """
 
 import argparse
@@ -29,7 +29,7 @@ def main(arguments):
     binary = rig.sidecar_binary()
     with rig.Rig() as bench:
         pocketbase = bench.pocketbase(store=True)
-        port = bench.sidecar(binary, pocketbase.port, flags=["--pocketbase-email", rig.SUPERUSER[0], "--pocketbase-password",
+        port = bench.sidecar(binary, pocketbase.port, flags=["--trusted-proxies", "127.0.0.1", "--pocketbase-email", rig.SUPERUSER[0], "--pocketbase-password",
                              rig.SUPERUSER[1], "--fal-api-url", "http://127.0.0.1:1", "--fal-rest-url", "http://127.0.0.1:1"]).port
         wait_until_ready(port)
         tokens = [user(port, number) for number in range(CLIENTS)]
@@ -102,7 +102,8 @@ class Flood:
 
 def flood(port, tokens, stop, queue):
     answers, ready = Counter(), threading.Barrier(len(tokens) + 1)
-    clients = [threading.Thread(target=attempt, args=(port, token, stop, answers, ready)) for token in tokens]
+    clients = [threading.Thread(target=attempt, args=(port, number, token, stop, answers, ready))
+               for number, token in enumerate(tokens)]
     for client in clients:
         client.start()
     ready.wait()
@@ -112,10 +113,11 @@ def flood(port, tokens, stop, queue):
     queue.put(answers)
 
 
-def attempt(port, token, stop, answers, ready):
+def attempt(port, number, token, stop, answers, ready):
+    headers = {"Authorization": token, "Content-Type": "application/json", "X-Forwarded-For": f"192.0.2.{number + 1}"}
     client, answered = http.client.HTTPConnection("127.0.0.1", port, timeout=60), False
     while not stop.is_set():
-        client.request("POST", CREATE, json.dumps({"password": PASSWORD}), {"Authorization": token, "Content-Type": "application/json"})
+        client.request("POST", CREATE, json.dumps({"password": PASSWORD}), headers)
         answer = client.getresponse()
         answer.read()
         answers[answer.status] += 1

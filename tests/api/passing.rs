@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::time::Instant;
 
+use generatio::vault::Method;
 use serde_json::{Value, json};
 
 use crate::stage::{Answer, Person, Stage, USERS};
@@ -228,15 +229,24 @@ fn a_record_with_more_than_a_mebibyte_passes_whole_and_is_not_looked_at() {
 }
 
 #[test]
-fn work_on_the_seal_neither_delays_nor_fails_the_change() {
-    let stage = Stage::with(&["--kdf-iterations", "6000000"]);
-    let ((mut ann, key), (mut bob, _)) = (stage.person_with_key(), stage.person_with_key());
+fn a_change_is_answered_before_the_key_is_sealed_anew_and_a_sign_in_waits_for_that() {
+    let stage = Stage::with(&["--kdf-iterations", "1000000"]);
+    let (mut ann, key) = stage.person_with_key();
     let new = stage.secret("the new password of ann");
     assert_eq!(change(&stage, &ann, &wish(&ann, &new)).status, 200);
     assert!(!stage.sidecar.log().contains("sealed under the user's new password"), "the answer did not wait");
     ann.password = new;
     assert_eq!(stage.login(&ann, &ann.password).expect(200)["message"], OPENED, "whoever needs the seal did");
     assert_eq!(stage.opened(&ann, &ann.password), Some(key));
+    stage.assert_secrets_are_kept();
+}
+
+#[test]
+fn too_much_work_on_the_seal_neither_delays_nor_fails_the_change() {
+    // Nothing of this work is waited for: it takes half a second on a quiet machine, and very long on a busy one.
+    let stage = Stage::with(&["--kdf-iterations", "6000000"]);
+    let mut bob = stage.person();
+    stage.seal_elsewhere(&bob, Method::V2 { iterations: 100_000.try_into().unwrap() });
     // Sixteen at a time may work on one user's seal, and no more.
     let unlocks: Vec<_> = (0..20)
         .map(|_| stage.ask("POST", "/api/custom/auth/create-session").by(&bob).json(&json!({"password": bob.password})).begin())
@@ -254,7 +264,7 @@ fn work_on_the_seal_neither_delays_nor_fails_the_change() {
     bob.password = new;
     stage.sign_in(&mut bob);
     assert_eq!(stage.token_status(&bob)["needs_setup"], true);
-    assert!(took.as_secs() < 5, "{took:?}");
+    assert!(took.as_secs() < 10, "{took:?}");
     drop(unlocks);
     stage.assert_secrets_are_kept();
 }

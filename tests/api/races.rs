@@ -3,7 +3,7 @@
 use std::sync::Barrier;
 use std::thread;
 
-use generatio::vault::{self, Method, NewPassword, Opened, Owner};
+use generatio::vault::Method;
 use serde_json::json;
 
 use crate::stage::{Person, Stage, USERS};
@@ -94,13 +94,7 @@ fn own(stage: &Stage, person: &Person) -> String {
 
 /// The same as the former extension sealed it.
 fn former(stage: &Stage, person: &Person) -> String {
-    let key = stage.secret(&format!("{}:a-former-key", person.id));
-    let owner =
-        Owner { collection: stage.superuser.get(USERS).1["id"].as_str().unwrap().parse().unwrap(), user: person.id.parse().unwrap() };
-    let password = NewPassword::parse(person.password.clone().into()).unwrap();
-    let seal = vault::seal(&Opened::parse(key.clone()).unwrap(), &password, &owner, Method::Former);
-    stage.put_seal(person, &seal.to_string());
-    key
+    stage.seal_elsewhere(person, Method::Former)
 }
 
 fn sealed(password: &str, key: &str) -> Sealed {

@@ -1,9 +1,9 @@
 //! What is stored, and what attackers do with it: older formats, seals that were changed or moved, guessing.
 
-use generatio::vault::{self, Method, NewPassword, Opened, Owner};
+use generatio::vault::Method;
 use serde_json::{Value, json};
 
-use crate::stage::{Person, Stage, USERS};
+use crate::stage::{Person, Stage};
 
 const VERIFY: &str = "/api/custom/tokens/verify";
 
@@ -135,12 +135,7 @@ fn an_address_that_is_wrong_for_many_users_is_refused_and_other_addresses_are_no
 fn a_seal_of_fewer_iterations_is_renewed_with_todays() {
     let stage = Stage::with(&["--kdf-iterations", "200000"]);
     let ann = stage.person();
-    let collection = stage.superuser.get(USERS).1["id"].as_str().unwrap().parse().unwrap();
-    let owner = Owner { collection, user: ann.id.parse().unwrap() };
-    let key = Opened::parse(stage.secret("ann:sealed-elsewhere")).unwrap();
-    let password = NewPassword::parse(ann.password.clone().into()).unwrap();
-    let seal = vault::seal(&key, &password, &owner, Method::V2 { iterations: 100_000.try_into().unwrap() });
-    stage.put_seal(&ann, &seal.to_string());
+    stage.seal_elsewhere(&ann, Method::V2 { iterations: 100_000.try_into().unwrap() });
     assert_eq!(stage.login(&ann, &ann.password).expect(200)["message"], "Login successful with auto-created session");
     assert!(stage.seal(&ann).contains("i=200000$"), "{}", stage.seal(&ann));
     stage.assert_secrets_are_kept();

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use generatio::simulator::{Clock, Options, Simulator, listener};
-use generatio::vault::{self, Owner, Password, Sealed};
+use generatio::vault::{self, Method, NewPassword, Opened, Owner, Password, Sealed};
 use serde_json::{Value, json};
 
 use crate::support::pocketbase::{EMAIL, PASSWORD, PocketBase};
@@ -155,12 +155,23 @@ impl Stage {
         assert_eq!(status, 200, "{row}");
     }
 
+    /// Stores a key under someone's own password as another program would: the former extension, or a sidecar with other settings.
+    pub fn seal_elsewhere(&self, person: &Person, method: Method) -> String {
+        let key = self.secret(&format!("{}:sealed-elsewhere", person.id));
+        let (opened, password) = (Opened::parse(key.clone()).unwrap(), NewPassword::parse(person.password.clone().into()).unwrap());
+        self.put_seal(person, &vault::seal(&opened, &password, &self.owner(person), method).to_string());
+        key
+    }
+
+    fn owner(&self, person: &Person) -> Owner {
+        let collection = self.superuser.get(USERS).1["id"].as_str().unwrap().parse().unwrap();
+        Owner { collection, user: person.id.parse().unwrap() }
+    }
+
     /// The key that a password opens what is stored to.
     pub fn opened(&self, person: &Person, password: &str) -> Option<String> {
         let sealed: Sealed = self.seal(person).parse().ok()?;
-        let collection = self.superuser.get(USERS).1["id"].as_str().unwrap().parse().unwrap();
-        let owner = Owner { collection, user: person.id.parse().unwrap() };
-        vault::open(&sealed, &Password::from(password.to_owned()), &owner).ok().map(|key| key.expose().to_owned())
+        vault::open(&sealed, &Password::from(password.to_owned()), &self.owner(person)).ok().map(|key| key.expose().to_owned())
     }
 
     /// Derivations that the sidecar has begun.
