@@ -120,6 +120,10 @@ impl PocketBase {
         });
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("it was started").id()
+    }
+
     /// kill -9.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {

@@ -1,0 +1,12 @@
+//! kill -9 between any two effects: what was paid for is never lost, never paid twice, and never charged twice.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod blow;
+mod books;
+mod matrix;
+mod moment;
+mod moments;
+mod relay;
+mod world;
