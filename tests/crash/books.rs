@@ -186,6 +186,11 @@ impl World {
         self.list("generations", &format!("idempotency_key='{}'", order.key))
     }
 
+    /// The word of the state that an order's job is in.
+    pub fn state_of(&self, order: &Order) -> String {
+        self.jobs(order).first().map(|job| text(job, "status").to_owned()).unwrap_or_default()
+    }
+
     fn list(&self, collection: &str, filter: &str) -> Vec<Value> {
         let filter: String = filter.bytes().map(|byte| format!("%{byte:02X}")).collect();
         let mut all = Vec::new();

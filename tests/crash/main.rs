@@ -5,6 +5,7 @@ mod support;
 
 mod blow;
 mod books;
+mod lost;
 mod matrix;
 mod moment;
 mod moments;

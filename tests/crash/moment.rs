@@ -28,8 +28,6 @@ pub enum Phase {
 impl Phase {
     pub const REQUEST: [Self; 3] = [Self::BeforeRequest, Self::AmidRequest, Self::AfterRequest];
     pub const ANSWER: [Self; 3] = [Self::BeforeAnswer, Self::AmidAnswer, Self::AfterAnswer];
-    pub const ALL: [Self; 6] =
-        [Self::BeforeRequest, Self::AmidRequest, Self::AfterRequest, Self::BeforeAnswer, Self::AmidAnswer, Self::AfterAnswer];
 }
 
 /// Who is killed.
@@ -38,17 +36,19 @@ pub enum Target {
     Sidecar,
     PocketBase,
     Both,
+    /// Nobody: the connection alone is cut.
+    Wire,
 }
 
 impl Target {
-    pub const ALL: [Self; 3] = [Self::Sidecar, Self::PocketBase, Self::Both];
+    pub const ALL: [Self; 4] = [Self::Sidecar, Self::PocketBase, Self::Both, Self::Wire];
 
     pub fn hits_sidecar(self) -> bool {
-        self != Self::PocketBase
+        matches!(self, Self::Sidecar | Self::Both)
     }
 
     pub fn hits_pocketbase(self) -> bool {
-        self != Self::Sidecar
+        matches!(self, Self::PocketBase | Self::Both)
     }
 }
 
@@ -87,7 +87,8 @@ pub fn label(request: &[u8]) -> String {
 
 fn plain(segment: &str) -> &str {
     let is_id = segment.len() == 15 && segment.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
-    let is_random = segment.len() >= 20 && segment.contains(|letter: char| letter.is_ascii_digit());
+    let is_hex = segment.len() == 8 && segment.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_random = is_hex || segment.len() >= 20 && segment.contains(|letter: char| letter.is_ascii_digit());
     if (is_id && segment != "generatio_users") || is_random { "*" } else { segment }
 }
 
@@ -165,7 +166,7 @@ impl Exchange {
         state.passed.push(moment);
         let Some(target) = hit else { return Some(()) };
         state.kill(target);
-        let severed = target.hits_sidecar() || self.link == Link::PocketBase;
+        let severed = target != Target::PocketBase || self.link == Link::PocketBase;
         (!severed).then_some(())
     }
 }

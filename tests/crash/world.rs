@@ -139,11 +139,16 @@ impl World {
         self.sidecar.as_ref().expect("it was started")
     }
 
+    /// Nobody listens where PocketBase was.
+    pub fn pocketbase_is_away(&mut self) {
+        let _ = self.up.send(false);
+        self.pocketbase.kill();
+    }
+
     /// Starts again whoever was killed, PocketBase after a while, and signs the user in where the session is lost.
     pub fn mend(&mut self, target: Target, away: Duration) {
         if target.hits_pocketbase() {
-            let _ = self.up.send(false);
-            self.pocketbase.kill();
+            self.pocketbase_is_away();
         }
         if target.hits_sidecar() {
             self.sidecar = None;
