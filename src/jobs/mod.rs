@@ -3,6 +3,7 @@
 //! A job is a row of `generations` and, while it is in progress, one task that owns it ([`run`]). Each transition is written before its
 //! effect. What a crash leaves behind is taken up again at the next start or at the user's next session ([`recover`]).
 
+mod claims;
 mod failure;
 mod late;
 mod order;
@@ -50,6 +51,7 @@ pub struct Jobs {
     slots: Arc<Slots>,
     pace: DefaultKeyedRateLimiter<UserId>,
     running: Mutex<HashMap<JobId, Running>>,
+    claims: Arc<claims::Claims>,
     late: late::Late,
     runtime: Handle,
     tasks: TaskTracker,
@@ -103,6 +105,7 @@ impl Jobs {
             slots: Slots::new(config.jobs_per_user, config.jobs),
             pace: RateLimiter::keyed(Quota::per_minute(per_minute)),
             running: Mutex::default(),
+            claims: Arc::default(),
             late: late::Late::default(),
             runtime: Handle::current(),
             tasks: TaskTracker::new(),
@@ -175,8 +178,9 @@ impl Jobs {
         let taking_up = async {
             loop {
                 match changes.recv().await {
-                    Ok(Change::Ready) => self.recover().await,
-                    Ok(Change::User(_) | Change::Anything) | Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {}
+                    // What was not heard may have been that PocketBase is ready.
+                    Ok(Change::Ready) | Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => self.recover().await,
+                    Ok(Change::User(_) | Change::Anything) => {}
                     Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
                 }
                 self.pace.retain_recent();

@@ -120,10 +120,15 @@ impl Jobs {
     pub async fn begin(self: &Arc<Self>, session: Session, order: Order) -> Result<JobRow, Refusal> {
         let user = session.user;
         let id = order.id(user);
+        let _claim = self.claims.claim(id).await;
         if order.idempotency.is_some()
             && let Some(row) = self.view(user, id).await?
         {
-            return same(row, &order);
+            let row = same(row, &order)?;
+            if !row.status.is_over() {
+                self.take_up_claimed(id).await;
+            }
+            return Ok(row);
         }
         let (row, place) = self.prepare(user, id, &order, &session).await?;
         match self.admin.create::<JobRow>(&row, Repeat::Harmless).await {
@@ -132,27 +137,18 @@ impl Jobs {
                 Ok(row)
             }
             Err(error) if error.refusal().is_some_and(pocketbase::refusal::Refusal::is_not_unique) => {
-                self.taken(user, id, &order, session, place, error).await
+                drop(place);
+                self.taken(user, id, &order, error).await
             }
             Err(error) => Err(error.into()),
         }
     }
 
-    /// A row with this id was there: the same request's, or our own from an attempt whose answer was lost.
-    async fn taken(
-        self: &Arc<Self>,
-        user: UserId,
-        id: JobId,
-        order: &Order,
-        session: Session,
-        place: Place,
-        error: pocketbase::Error,
-    ) -> Result<JobRow, Refusal> {
+    /// A row with this id was there: our own, from an attempt whose answer was lost.
+    async fn taken(self: &Arc<Self>, user: UserId, id: JobId, order: &Order, error: pocketbase::Error) -> Result<JobRow, Refusal> {
         let Some(row) = self.view(user, id).await? else { return Err(error.into()) };
         let row = same(row, order)?;
-        if order.idempotency.is_none() {
-            self.start(row.clone(), session.key, place, true);
-        }
+        self.take_up_claimed(id).await;
         Ok(row)
     }
 

@@ -10,7 +10,7 @@ use super::row::{Failure, JobRow, Status};
 use super::run::stamp;
 use super::submit::is_too_old;
 use super::{Jobs, Unwritten};
-use crate::id::UserId;
+use crate::id::{JobId, UserId};
 use crate::pocketbase::filter::{Comparison, Filter, Query};
 
 /// Rows in one look. More unfinished jobs than this are taken up in the next.
@@ -65,10 +65,29 @@ impl Jobs {
         self.tasks.spawn_on(async move { jobs.resume(user).await }, &self.runtime);
     }
 
+    /// Lists grow old while they are gone through, and a list's `created` may be another task's `completed` by now.
     async fn take_up(self: &Arc<Self>, row: JobRow) {
-        if self.running.lock().contains_key(&row.id) {
+        let waits = matches!(row.status, Status::AwaitingUnlock | Status::Unknown) && row.error.is_some();
+        let keyless = self.keys.sessions.key_of(row.user_id, Instant::now()).is_none();
+        if keyless && waits && !is_too_old(&row, Timestamp::now()) {
             return;
         }
+        let _claim = self.claims.claim(row.id).await;
+        self.take_up_claimed(row.id).await;
+    }
+
+    /// Gives an unfinished job its task, unless it has one. Whoever calls holds the job's claim.
+    pub(super) async fn take_up_claimed(self: &Arc<Self>, id: JobId) {
+        if self.running.lock().contains_key(&id) {
+            return;
+        }
+        let mut row = match self.admin.get::<JobRow>(id).await {
+            Ok(Some(row)) if !row.status.is_over() => row,
+            Ok(Some(_) | None) => return,
+            Err(error) => {
+                return tracing::warn!(job = %id, error = &error as &dyn std::error::Error, "an unfinished job could not be looked at");
+            }
+        };
         let key = self.keys.sessions.key_of(row.user_id, Instant::now());
         let untouched = row.submitted_at.is_none();
         match key {
@@ -76,14 +95,16 @@ impl Jobs {
             Some(key) if untouched || row.is_of(key.fingerprint()) => {
                 tracing::info!(job = %row.id, user = %row.user_id, status = row.status.word(), "an unfinished job is taken up");
                 let place = self.slots.take_back(row.user_id);
+                row.error = row.error.filter(|_| row.status == Status::Unknown);
                 self.start(row, key, place, true);
             }
-            Some(_) | None => self.leave(row).await,
+            Some(_) => self.leave(row, Failure::other_key()).await,
+            None => self.leave(row, Failure::waits()).await,
         }
     }
 
     /// Says in the row that nothing happens before its user comes with the key.
-    async fn leave(&self, mut row: JobRow) {
+    async fn leave(&self, mut row: JobRow, reason: Failure) {
         let lost = row.request_id.is_empty() && row.submitted_at.is_some();
         let status = if lost { Status::Unknown } else { Status::AwaitingUnlock };
         if lost && is_too_old(&row, Timestamp::now()) {
@@ -94,10 +115,12 @@ impl Jobs {
             let _written: Result<(), Unwritten> = self.persist(row.id, &end).await;
             return;
         }
-        if row.status == status {
+        let reason = if lost { Failure::not_known() } else { reason };
+        let is_said = row.error.is_some_and(|said| said == reason || said == Failure::key_rejected());
+        if row.status == status && is_said {
             return;
         }
-        let patch = json!({ "status": status, "seq": row.seq + 1, "queue_position": 0 });
+        let patch = json!({ "status": status, "seq": row.seq + 1, "queue_position": 0, "error": reason });
         if self.persist(row.id, &patch).await.is_ok() {
             tracing::info!(job = %row.id, user = %row.user_id, status = status.word(), "a job waits for its user's key");
         }
