@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +28,8 @@ pub(super) struct Run {
     /// Whether the row is gone, and the user with it. Money is settled all the same.
     pub(super) orphan: bool,
     pub(super) written: Instant,
+    /// Fields that PocketBase was not there for.
+    pub(super) owed: Map<String, Value>,
 }
 
 /// How a task leaves its job.
@@ -63,7 +65,7 @@ impl Jobs {
             running.insert(id, Running { view: receiver, cancel: cancel.clone() });
         }
         let jobs = Arc::clone(self);
-        let run = Run { jobs: Arc::clone(self), row, key, view, cancel, taken_up, orphan: false, written: Instant::now() };
+        let run = Run { jobs: Arc::clone(self), row, key, view, cancel, taken_up, orphan: false, written: Instant::now(), owed: Map::new() };
         self.tasks.spawn_on(
             async move {
                 let entry = Entry { jobs: Arc::clone(&jobs), id };
@@ -195,10 +197,13 @@ impl Run {
         }
         self.written = Instant::now();
         self.row.seq += 1;
-        let patch = json!({ "status": status, "queue_position": position, "seq": self.row.seq });
-        let written = self.jobs.admin.update(crate::pocketbase::rows::Table::Generations, self.row.id, &patch).await;
-        if let Err(error) = written {
-            tracing::debug!(job = %self.row.id, error = &error as &dyn std::error::Error, "a job's progress was not written");
+        let mut patch = json!({ "status": status, "queue_position": position, "seq": self.row.seq, "error": self.row.error });
+        self.add_owed(&mut patch);
+        match self.jobs.admin.update(crate::pocketbase::rows::Table::Generations, self.row.id, &patch).await {
+            Ok(()) => self.owed.clear(),
+            Err(error) => {
+                tracing::debug!(job = %self.row.id, error = &error as &dyn std::error::Error, "a job's progress was not written");
+            }
         }
     }
 
@@ -208,6 +213,7 @@ impl Run {
         self.written = Instant::now();
         patch["seq"] = self.row.seq.into();
         patch["status"] = json!(self.row.status);
+        patch["error"] = json!(self.row.error);
         self.view.send_replace(self.row.clone());
         if self.orphan {
             return Ok(());
@@ -218,6 +224,13 @@ impl Run {
                 Ok(())
             }
             written => written,
+        }
+    }
+
+    /// What could not be written before goes with whatever is written next.
+    pub(super) fn add_owed(&self, patch: &mut Value) {
+        for (field, value) in &self.owed {
+            patch[field] = value.clone();
         }
     }
 
@@ -243,8 +256,7 @@ impl Run {
     pub(super) async fn park_without_key(&mut self) -> Left {
         self.row.status = Status::AwaitingUnlock;
         self.row.error = Some(Failure::key_rejected());
-        let patch = json!({ "error": self.row.error });
-        let _written = self.write(patch).await;
+        let _written = self.write(json!({})).await;
         Left::Parked
     }
 }

@@ -28,7 +28,7 @@ impl Run {
         self.row.estimated = charge.estimated;
         self.row.queue_position = 0;
         self.row.images = links;
-        let end = json!({
+        let mut end = json!({
             "status": status,
             "seq": self.row.seq,
             "queue_position": 0,
@@ -41,6 +41,7 @@ impl Run {
             "error": self.row.error,
             "finished_at": stamp(now),
         });
+        self.add_owed(&mut end);
         match self.settle_until_done(charge, &end).await {
             Ok(()) => {
                 self.row.status = status;
