@@ -10,7 +10,13 @@ use crate::id::JobId;
 
 /// A lock for each job that is being looked at; forgotten with the last who holds it or waits for it.
 #[derive(Default)]
-pub(super) struct Claims(Mutex<HashMap<JobId, (Arc<AsyncMutex<()>>, usize)>>);
+pub(super) struct Claims(Mutex<HashMap<JobId, Entry>>);
+
+#[derive(Default)]
+struct Entry {
+    lock: Arc<AsyncMutex<()>>,
+    people: usize,
+}
 
 /// The right to look at a job and to give it a task, over when dropped.
 pub(super) struct Claim {
@@ -30,9 +36,9 @@ impl Claims {
     pub(super) async fn claim(self: &Arc<Self>, id: JobId) -> Claim {
         let lock = {
             let mut all = self.0.lock();
-            let (lock, people) = all.entry(id).or_default();
-            *people += 1;
-            Arc::clone(lock)
+            let entry = all.entry(id).or_default();
+            entry.people += 1;
+            Arc::clone(&entry.lock)
         };
         let ticket = Ticket { claims: Arc::clone(self), id };
         Claim { _turn: lock.lock_owned().await, _ticket: ticket }
@@ -42,9 +48,9 @@ impl Claims {
 impl Drop for Ticket {
     fn drop(&mut self) {
         let mut all = self.claims.0.lock();
-        if let Some((_, people)) = all.get_mut(&self.id) {
-            *people -= 1;
-            if *people == 0 {
+        if let Some(entry) = all.get_mut(&self.id) {
+            entry.people -= 1;
+            if entry.people == 0 {
                 all.remove(&self.id);
             }
         }

@@ -53,8 +53,14 @@ impl Failure {
 
     /// Nobody knows yet.
     pub(super) fn not_known() -> Self {
-        let words = "Whether FAL received the request is not known. It is not sent again; FAL's history is looked at now and at the next session.";
+        let words =
+            "Whether FAL received the request is not known. It is not sent again; FAL's history is looked at now and at the next session.";
         Self::new(502, "external_error", words)
+    }
+
+    /// The request for it was answered with an error, and had no idempotency key to be repeated with.
+    pub(super) fn withdrawn() -> Self {
+        Self::new(503, "unavailable_error", "PocketBase was away when the job was begun. Nothing was submitted.")
     }
 
     /// There is no key to go on with.

@@ -14,6 +14,7 @@ mod settle;
 mod slots;
 mod store;
 mod submit;
+mod withdrawn;
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -52,6 +53,7 @@ pub struct Jobs {
     pace: DefaultKeyedRateLimiter<UserId>,
     running: Mutex<HashMap<JobId, Running>>,
     claims: Arc<claims::Claims>,
+    withdrawn: withdrawn::Withdrawn,
     late: late::Late,
     runtime: Handle,
     tasks: TaskTracker,
@@ -106,6 +108,7 @@ impl Jobs {
             pace: RateLimiter::keyed(Quota::per_minute(per_minute)),
             running: Mutex::default(),
             claims: Arc::default(),
+            withdrawn: withdrawn::Withdrawn::default(),
             late: late::Late::default(),
             runtime: Handle::current(),
             tasks: TaskTracker::new(),

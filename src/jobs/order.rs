@@ -140,7 +140,13 @@ impl Jobs {
                 drop(place);
                 self.taken(user, id, &order, error).await
             }
-            Err(error) => Err(error.into()),
+            Err(error) => {
+                // A repeat would be another job: this one must not be begun as well, should its row be there.
+                if order.idempotency.is_none() && error.refusal().is_none() {
+                    self.withdrawn.add(id);
+                }
+                Err(error.into())
+            }
         }
     }
 

@@ -88,6 +88,9 @@ impl Jobs {
                 return tracing::warn!(job = %id, error = &error as &dyn std::error::Error, "an unfinished job could not be looked at");
             }
         };
+        if self.withdrawn.has(&row) {
+            return self.withdraw(&row).await;
+        }
         let key = self.keys.sessions.key_of(row.user_id, Instant::now());
         let untouched = row.submitted_at.is_none();
         match key {

@@ -40,6 +40,24 @@ fn lost_jobs_that_asked_for_the_very_same_share_what_fal_has() {
     found_again(&world, &orders);
 }
 
+#[test]
+fn a_job_that_its_user_was_told_was_not_begun_is_not_begun_later() {
+    let mut world = World::new();
+    let order = Order::new("");
+    world.arm(Some((
+        Moment::new(Link::PocketBase, "POST /api/collections/generations/records", 1, Phase::BeforeAnswer),
+        Target::PocketBase,
+    )));
+    let asked = world.generate(&order);
+    until("PocketBase is killed", || world.gate.has_struck());
+    world.pocketbase_is_away();
+    let answer = asked.join().expect("a thread that ends");
+    assert_eq!(answer.as_ref().map(|(status, _)| *status), Some(503), "{answer:?}");
+    world.mend(Target::PocketBase, Duration::ZERO);
+    until("the job is over", || world.state_of(&order) == "failed");
+    assert_eq!(world.accepted(&order), 0);
+}
+
 fn found_again(world: &World, orders: &[Order]) {
     world.arm(None);
     let asked: Vec<_> = orders.iter().map(|order| world.generate(order)).collect();

@@ -37,7 +37,7 @@ pub struct World {
     session: String,
 }
 
-/// What is asked for, and by which key it is asked for again.
+/// What is asked for, and by which key it is asked for again; with an empty one it cannot be.
 #[derive(Clone, Debug)]
 pub struct Order {
     pub key: String,
@@ -179,7 +179,8 @@ impl World {
 
     fn headers(&self, key: &str) -> Vec<(String, String)> {
         let token = ("Authorization".into(), self.token.clone());
-        vec![token, ("X-Session-ID".into(), self.session.clone()), ("Idempotency-Key".into(), key.to_owned())]
+        let idempotency = (!key.is_empty()).then(|| ("Idempotency-Key".into(), key.to_owned()));
+        [token, ("X-Session-ID".into(), self.session.clone())].into_iter().chain(idempotency).collect()
     }
 
     fn post(&self, path: &str, headers: &[(String, String)], body: &Value) -> Answered {
