@@ -65,7 +65,8 @@ impl Jobs {
             running.insert(id, Running { view: receiver, cancel: cancel.clone() });
         }
         let jobs = Arc::clone(self);
-        let run = Run { jobs: Arc::clone(self), row, key, view, cancel, taken_up, orphan: false, written: Instant::now(), owed: Map::new() };
+        let run =
+            Run { jobs: Arc::clone(self), row, key, view, cancel, taken_up, orphan: false, written: Instant::now(), owed: Map::new() };
         self.tasks.spawn_on(
             async move {
                 let entry = Entry { jobs: Arc::clone(&jobs), id };

@@ -7,8 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 use tokio::time::{sleep, timeout};
 
-use super::row::{Failure, JobRow, Status};
 use super::Unwritten;
+use super::row::{Failure, JobRow, Status};
 use super::run::{Left, Run, stamp};
 use crate::fal::{self, Charge, EndpointId, Handle, Key, Links, Reached, RequestId, Window};
 use crate::id::ForeignId;

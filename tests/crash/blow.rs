@@ -12,6 +12,8 @@ pub enum When {
     At(Moment),
     /// So long after the first request was sent.
     After(Duration),
+    /// The same, and once more so long after everybody is back.
+    Twice(Duration, Duration),
 }
 
 impl World {
@@ -20,7 +22,7 @@ impl World {
         let start = Instant::now();
         match when {
             When::At(moment) => self.arm(Some((moment.clone(), target))),
-            When::After(_) => self.arm(None),
+            When::After(_) | When::Twice(..) => self.arm(None),
         }
         let asked: Vec<_> = orders.iter().map(|order| self.generate(order)).collect();
         match when {
@@ -29,13 +31,19 @@ impl World {
                     std::thread::sleep(Duration::from_millis(1));
                 }
             }
-            When::After(pause) => {
+            When::After(pause) | When::Twice(pause, _) => {
                 std::thread::sleep(pause.saturating_sub(start.elapsed()));
                 self.gate.strike(target);
             }
         }
         let struck = self.gate.has_struck();
         if struck {
+            self.mend(target, AWAY);
+        }
+        if let When::Twice(_, pause) = when {
+            self.arm(None);
+            std::thread::sleep(*pause);
+            self.gate.strike(target);
             self.mend(target, AWAY);
         }
         let verdict = self.judge(orders);

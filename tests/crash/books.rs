@@ -9,6 +9,7 @@ use crate::world::{Order, World};
 
 /// A job that cannot be found out about is looked for at 1, 5, 20 and 80 s.
 const END_WITHIN: Duration = Duration::from_secs(100);
+const LATE_WITHIN: Duration = Duration::from_secs(30);
 
 /// What is wrong, in words; nothing, if all is well.
 pub type Violations = Vec<String>;
@@ -66,7 +67,7 @@ impl World {
         let start = Instant::now();
         loop {
             let (_, job) = self.root.get(&format!("/api/collections/generations/records/{id}"));
-            let lost = text(&job, "status") == "unknown" && self.accepted(order) == 0;
+            let lost = text(&job, "status") == "unknown" && self.accepted(order) == self.known(text(&order.body, "prompt"));
             if matches!(text(&job, "status"), "completed" | "failed" | "cancelled") || lost {
                 return job;
             }
@@ -116,9 +117,20 @@ impl World {
         if micros(charge, "images") != wanted as i64 {
             wrong(format!("{} pictures are charged", charge["images"]));
         }
-        for image in &images {
-            self.check_file(image, &mut wrong);
+        for image in images {
+            self.check_file(&self.with_file(image), &mut wrong);
         }
+    }
+
+    /// A picture that could not be fetched at once is fetched after ten seconds.
+    fn with_file(&self, image: Value) -> Value {
+        let start = Instant::now();
+        let mut row = image;
+        while text(&row, "file").is_empty() && start.elapsed() < LATE_WITHIN {
+            std::thread::sleep(Duration::from_millis(100));
+            row = self.root.get(&format!("/api/collections/images/records/{}", text(&row, "id"))).1;
+        }
+        row
     }
 
     fn check_file(&self, image: &Value, wrong: &mut impl FnMut(String)) {
@@ -138,9 +150,8 @@ impl World {
         if text(job, "status") != "completed" {
             return;
         }
-        let ids = |images: &Value| -> Vec<String> {
-            images.as_array().into_iter().flatten().map(|image| text(image, "id").to_owned()).collect()
-        };
+        let ids =
+            |images: &Value| -> Vec<String> { images.as_array().into_iter().flatten().map(|image| text(image, "id").to_owned()).collect() };
         match self.repeat(order, "wait=60") {
             Some((200, found)) if found["job_id"] == job["id"] && ids(&found["images"]) == ids(&job["images"]) => {}
             other => violations.push(format!("{}: afterwards the request is answered with {other:?}", order.key)),
@@ -159,11 +170,17 @@ impl World {
             if count("posts") > jobs.len() as u64 {
                 violations.push(format!("{prompt}: {} submits of {} jobs: {submits:?}", count("posts"), jobs.len()));
             }
-            let known = jobs.iter().filter(|job| !text(job, "request_id").is_empty()).count() as u64;
+            let known = self.known(prompt);
             if count("accepted") != known {
                 violations.push(format!("{prompt}: FAL has {} jobs, of which {known} are known", count("accepted")));
             }
         }
+    }
+
+    /// How many jobs of a prompt know their request at FAL.
+    fn known(&self, prompt: &str) -> u64 {
+        let jobs = self.list("generations", &format!("prompt='{prompt}'"));
+        jobs.iter().filter(|job| !text(job, "request_id").is_empty()).count() as u64
     }
 
     /// Totals and `financial_data` are the ledger's sums.

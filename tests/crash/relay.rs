@@ -162,12 +162,6 @@ fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
 }
 
 async fn more(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> io::Result<()> {
-    let mut buffer = [0; 16 * 1024];
-    match stream.read(&mut buffer).await? {
-        0 => Err(io::ErrorKind::UnexpectedEof.into()),
-        read => {
-            bytes.extend_from_slice(&buffer[..read]);
-            Ok(())
-        }
-    }
+    bytes.reserve(16 * 1024);
+    if stream.read_buf(bytes).await? == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
 }
