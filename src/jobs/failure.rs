@@ -59,6 +59,28 @@ impl Failure {
         Self::new(502, "external_error", "FAL does not know the request any more. It may have been billed; FAL's own history shows it.")
     }
 
+    /// Nobody knows yet.
+    pub(super) fn not_known() -> Self {
+        let words =
+            "Whether FAL received the request is not known. It is not sent again; FAL's history is looked at now and at the next session.";
+        Self::new(502, "external_error", words)
+    }
+
+    /// The request for it was answered with an error, and had no idempotency key to be repeated with.
+    pub(super) fn withdrawn() -> Self {
+        Self::new(503, "unavailable_error", "PocketBase was away when the job was begun. Nothing was submitted.")
+    }
+
+    /// There is no key to go on with.
+    pub(super) fn waits() -> Self {
+        Self::new(503, "unavailable_error", "The job waits for its user's next session.")
+    }
+
+    /// There is one, and it may be another account's.
+    pub(super) fn other_key() -> Self {
+        Self::new(503, "unavailable_error", "The job was begun with another FAL key: it goes on in a session with that key.")
+    }
+
     /// Nobody ever found out.
     pub(super) fn never_known() -> Self {
         Self::new(

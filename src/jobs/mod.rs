@@ -14,6 +14,7 @@ mod slots;
 mod store;
 mod submit;
 mod turns;
+mod withdrawn;
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -53,6 +54,7 @@ pub struct Jobs {
     pace: DefaultKeyedRateLimiter<UserId>,
     running: Mutex<HashMap<JobId, Running>>,
     turns: turns::Turns,
+    withdrawn: withdrawn::Withdrawn,
     late: late::Late,
     runtime: Handle,
     tasks: TaskTracker,
@@ -107,6 +109,7 @@ impl Jobs {
             pace: RateLimiter::keyed(Quota::per_minute(per_minute)),
             running: Mutex::default(),
             turns: turns::Turns::default(),
+            withdrawn: withdrawn::Withdrawn::default(),
             late: late::Late::default(),
             runtime: Handle::current(),
             tasks: TaskTracker::new(),

@@ -18,6 +18,7 @@ use crate::pocketbase;
 use crate::pocketbase::admin::Repeat;
 use crate::pocketbase::rows::FolderRow;
 use crate::sessions::Session;
+use crate::vault::Opened;
 
 /// What is to be seen: 1 to 1000 characters.
 #[derive(Clone, Debug)]
@@ -137,9 +138,16 @@ impl Jobs {
                 Ok(row)
             }
             Err(error) if error.refusal().is_some_and(pocketbase::refusal::Refusal::is_not_unique) => {
-                self.taken(user, id, &order, session, place, error).await
+                drop(place);
+                self.taken(user, id, &order, session.key, error).await
             }
-            Err(error) => Err(error.into()),
+            Err(error) => {
+                // A repeat would be another job: this one must not be begun as well, should its row be there.
+                if order.idempotency.is_none() && error.refusal().is_none() {
+                    self.withdrawn.add(id);
+                }
+                Err(error.into())
+            }
         }
     }
 
@@ -149,15 +157,12 @@ impl Jobs {
         user: UserId,
         id: JobId,
         order: &Order,
-        session: Session,
-        place: Place,
+        key: Arc<Opened>,
         error: pocketbase::Error,
     ) -> Result<JobRow, Refusal> {
         let Some(row) = self.view(user, id).await? else { return Err(error.into()) };
         let row = same(row, order)?;
-        if row.submitted_at.is_none() && !row.status.is_over() {
-            self.start(row.clone(), session.key, place, Origin::TakenUp, CancellationToken::new());
-        }
+        self.go_on(row.clone(), key, &CancellationToken::new());
         Ok(row)
     }
 

@@ -83,12 +83,16 @@ impl Jobs {
                 return;
             }
         };
-        let left = match self.keys.sessions.key_of(row.user_id, Instant::now()) {
-            Some(key) => self.go_on(row, key, cancel),
-            None => Some(row),
-        };
-        if let Some(row) = left {
-            self.leave(row).await;
+        if self.withdrawn.has(&row) {
+            return self.withdraw(&row).await;
+        }
+        match self.keys.sessions.key_of(row.user_id, Instant::now()) {
+            Some(key) => {
+                if let Some(row) = self.go_on(row, key, cancel) {
+                    self.leave(row, Failure::other_key()).await;
+                }
+            }
+            None => self.leave(row, Failure::waits()).await,
         }
     }
 
@@ -108,7 +112,7 @@ impl Jobs {
     }
 
     /// Says in the row that nothing happens before its user comes with the key.
-    async fn leave(&self, mut row: JobRow) {
+    async fn leave(&self, mut row: JobRow, reason: Failure) {
         let lost = row.request_id.is_empty() && row.submitted_at.is_some();
         let status = if lost { Status::Unknown } else { Status::AwaitingUnlock };
         if lost && is_too_old(&row, Timestamp::now()) {
@@ -119,10 +123,12 @@ impl Jobs {
             let _written: Result<(), Unwritten> = self.persist(row.id, &end).await;
             return;
         }
-        if row.status == status {
+        let reason = if lost { Failure::not_known() } else { reason };
+        let is_said = row.error.is_some_and(|said| said == reason || said == Failure::key_rejected());
+        if row.status == status && is_said {
             return;
         }
-        let patch = json!({ "status": status, "seq": row.seq + 1, "queue_position": 0 });
+        let patch = json!({ "status": status, "seq": row.seq + 1, "queue_position": 0, "error": reason });
         if self.persist(row.id, &patch).await.is_ok() {
             tracing::info!(job = %row.id, user = %row.user_id, status = status.word(), "a job waits for its user's key");
         }

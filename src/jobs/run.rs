@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -31,6 +31,8 @@ pub(super) struct Run {
     /// When the row was last written, and what it then showed.
     pub(super) written: Instant,
     pub(super) shown: (Status, u32),
+    /// Fields that PocketBase was not there for.
+    pub(super) owed: Map<String, Value>,
 }
 
 /// Where a task's row comes from.
@@ -76,7 +78,9 @@ impl Jobs {
             running.insert(id, Running { view: receiver, cancel: cancel.clone() });
         }
         let jobs = Arc::clone(self);
-        let run = Run { jobs: Arc::clone(self), row, key, view, cancel, taken_up: origin == Origin::TakenUp, orphan: false, written: Instant::now(), shown };
+        let taken_up = origin == Origin::TakenUp;
+        let (orphan, written, owed) = (false, Instant::now(), Map::new());
+        let run = Run { jobs: Arc::clone(self), row, key, view, cancel, taken_up, orphan, written, shown, owed };
         self.tasks.spawn_on(
             async move {
                 let entry = Entry { jobs: Arc::clone(&jobs), id };
@@ -220,10 +224,13 @@ impl Run {
         self.written = Instant::now();
         self.shown = (status, position);
         self.row.seq += 1;
-        let patch = json!({ "status": status, "queue_position": position, "seq": self.row.seq });
-        let written = self.jobs.admin.update(crate::pocketbase::rows::Table::Generations, self.row.id, &patch).await;
-        if let Err(error) = written {
-            tracing::debug!(job = %self.row.id, error = &error as &dyn std::error::Error, "a job's progress was not written");
+        let mut patch = json!({ "status": status, "queue_position": position, "seq": self.row.seq, "error": self.row.error });
+        self.add_owed(&mut patch);
+        match self.jobs.admin.update(crate::pocketbase::rows::Table::Generations, self.row.id, &patch).await {
+            Ok(()) => self.owed.clear(),
+            Err(error) => {
+                tracing::debug!(job = %self.row.id, error = &error as &dyn std::error::Error, "a job's progress was not written");
+            }
         }
     }
 
@@ -234,6 +241,7 @@ impl Run {
         self.shown = (self.row.status, self.row.queue_position);
         patch["seq"] = self.row.seq.into();
         patch["status"] = json!(self.row.status);
+        patch["error"] = json!(self.row.error);
         self.view.send_replace(self.row.clone());
         if self.orphan {
             return Ok(());
@@ -244,6 +252,13 @@ impl Run {
                 Ok(())
             }
             written => written,
+        }
+    }
+
+    /// What could not be written before goes with whatever is written next.
+    pub(super) fn add_owed(&self, patch: &mut Value) {
+        for (field, value) in &self.owed {
+            patch[field] = value.clone();
         }
     }
 
@@ -269,8 +284,7 @@ impl Run {
     async fn park_without_key(&mut self, error: &fal::Error) -> Left {
         self.row.status = Status::AwaitingUnlock;
         self.row.error = Some(Failure::of(error));
-        let patch = json!({ "error": self.row.error });
-        let _written = self.write(patch).await;
+        let _written = self.write(json!({})).await;
         Left::Parked
     }
 }

@@ -32,7 +32,7 @@ impl Run {
         if status == Status::Completed {
             self.row.error = None;
         }
-        let end = json!({
+        let mut end = json!({
             "status": status,
             "seq": self.row.seq,
             "queue_position": 0,
@@ -45,6 +45,7 @@ impl Run {
             "error": self.row.error,
             "finished_at": stamp(now),
         });
+        self.add_owed(&mut end);
         match self.settle_until_done(charge, &end).await {
             Ok(()) => {
                 self.row.status = status;

@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use super::row::{Failure, Link, Status};
 use super::run::{Left, Run};
 use super::{LONGEST_PAUSE, PAUSE, Unwritten};
-use crate::fal::{Charge, EndpointId, Facts, Image, Key, Model, Output, Picture, Size, UnitPrice, Units};
+use crate::fal::{self, Charge, EndpointId, Facts, Image, Key, Model, Output, Picture, Size, UnitPrice, Units};
 use crate::id::{ImageId, JobId};
 use crate::money::MicroUsd;
 use crate::pocketbase;
@@ -57,7 +57,12 @@ impl Run {
             if stored.iter().any(|row| row.id == id) {
                 return None;
             }
-            match self.jobs.fal.download(&image.url).await {
+            let fetched = match self.jobs.fal.download(&image.url).await {
+                // A connection that was cut says nothing about the next.
+                Err(fal::Error::Cut { .. } | fal::Error::Unreachable { .. }) => self.jobs.fal.download(&image.url).await,
+                fetched => fetched,
+            };
+            match fetched {
                 Ok(picture) => Some(picture),
                 Err(error) => {
                     tracing::warn!(job = %self.row.id, index, error = &error as &dyn std::error::Error, "a picture was not fetched; it is tried again later");

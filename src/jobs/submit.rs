@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use serde_json::json;
-use tokio::time::sleep;
+use serde_json::{Map, Value, json};
+use tokio::time::{sleep, timeout};
 
+use super::Unwritten;
 use super::row::{Failure, JobRow, Status};
 use super::run::{Left, Run, stamp};
-use crate::fal::{self, Charge, Earlier, EndpointId, Handle, Key, Links, Reached, RequestId, Window};
+use crate::fal::{self, Charge, EndpointId, Handle, Key, Links, Reached, RequestId, Window};
 use crate::id::ForeignId;
 use crate::pocketbase::filter::{Comparison, Filter, Query};
 
@@ -21,6 +22,17 @@ const BEFORE: SignedDuration = SignedDuration::from_secs(120);
 const AFTER: SignedDuration = SignedDuration::from_secs(600);
 /// After which nobody looks any more.
 pub(super) const GIVE_UP_AFTER: SignedDuration = SignedDuration::from_hours(24);
+
+/// PocketBase is waited for this long before a job that FAL has is followed without its id in the row.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(5);
+/// Lost jobs of one key that are told apart.
+const MOST_LOST: u16 = 500;
+
+/// Where a lost job stands among those that asked for the same.
+struct Place {
+    before: usize,
+    of: usize,
+}
 
 impl Run {
     /// Sends the job to FAL: once, and never again.
@@ -56,15 +68,35 @@ impl Run {
         self.row.status_url = handle.status_url.to_string();
         self.row.response_url = handle.response_url.to_string();
         self.row.cancel_url = handle.cancel_url.to_string();
+        self.row.error = None;
         let patch = json!({
             "request_id": self.row.request_id,
             "status_url": self.row.status_url,
             "response_url": self.row.response_url,
             "cancel_url": self.row.cancel_url,
         });
-        // A row that cannot be written now is written at the end; until then this task knows.
-        let _written = self.write(patch).await;
-        Ok(handle)
+        match timeout(WRITTEN_WITHIN, self.write(patch.clone())).await {
+            Ok(Ok(())) => Ok(handle),
+            Ok(Err(Unwritten::Refused)) => Err(self.disown().await),
+            Ok(Err(Unwritten::Gone | Unwritten::Stopping)) => Err(Left::Parked),
+            // FAL keeps a result for minutes, and PocketBase may be away for longer: until it is back this task knows.
+            Err(_elapsed) => {
+                self.owed = patch.as_object().cloned().unwrap_or_default();
+                Ok(handle)
+            }
+        }
+    }
+
+    /// PocketBase has FAL's id in another job's row: this job is as lost as it was.
+    async fn disown(&mut self) -> Left {
+        tracing::error!(job = %self.row.id, request_id = self.row.request_id, "a request of FAL's belongs to another job already");
+        for field in [&mut self.row.request_id, &mut self.row.status_url, &mut self.row.response_url, &mut self.row.cancel_url] {
+            field.clear();
+        }
+        self.row.status = Status::Unknown;
+        self.row.error = Some(Failure::not_known());
+        let _written = self.write(json!({})).await;
+        Left::Parked
     }
 
     async fn lost(&mut self, endpoint: &EndpointId, hint: Option<RequestId>) -> Result<Handle, Left> {
@@ -74,17 +106,14 @@ impl Run {
                 return self.accepted(handle).await;
             }
         }
-        self.row.status = Status::Unknown;
-        if self.write(json!({})).await.is_err() {
-            return Err(Left::Parked);
-        }
         self.reconcile(endpoint).await
     }
 
     /// Looks for the job in FAL's history: it is taken for ours only if nothing else can be.
     pub(super) async fn reconcile(&mut self, endpoint: &EndpointId) -> Result<Handle, Left> {
-        if self.row.status != Status::Unknown {
+        if self.row.status != Status::Unknown || self.row.error.is_none() {
             self.row.status = Status::Unknown;
+            self.row.error = Some(Failure::not_known());
             if self.write(json!({})).await.is_err() {
                 return Err(Left::Parked);
             }
@@ -120,19 +149,41 @@ impl Run {
         let Some(at) = self.row.submitted_at else { return Ok(None) };
         let window = Window { start: at.saturating_sub(BEFORE)?, end: at.saturating_add(AFTER)?.min(Timestamp::now()) };
         let sent = self.row.input();
+        // In this order: a job that is found meanwhile is then missing among the requests, not among the jobs.
+        let Some(place) = self.place_among_the_lost(&sent).await? else { return Ok(None) };
         let history = self.jobs.fal.history(Key::of(&self.key), endpoint, window).await?;
-        let mut found: Option<RequestId> = None;
-        for Earlier { request_id, .. } in history.into_iter().filter(|earlier| earlier.asked_for(&sent)) {
-            if self.is_claimed(&request_id).await? {
-                continue;
+        let mut found = Vec::new();
+        for earlier in history.into_iter().filter(|earlier| earlier.asked_for(&sent)) {
+            if !self.is_claimed(&earlier.request_id).await? {
+                found.push(earlier);
             }
-            if found.is_some() {
-                tracing::warn!(job = %self.row.id, "more than one request of FAL's history may be a lost job: none is taken");
+        }
+        if found.len() > place.of {
+            tracing::warn!(job = %self.row.id, found = found.len(), "more of FAL's requests than lost jobs ask for the same: none is taken");
+            return Ok(None);
+        }
+        found.sort_by(|one, other| (one.sent_at, one.request_id.as_str()).cmp(&(other.sent_at, other.request_id.as_str())));
+        Ok(found.into_iter().nth(place.before).map(|earlier| earlier.request_id))
+    }
+
+    /// Lost jobs that asked for the very same share what FAL's history has, in the order in which they were sent: to their users one is
+    /// as good as the other. None while one of them may still be on its way.
+    async fn place_among_the_lost(&self, sent: &Map<String, Value>) -> Result<Option<Place>, Box<dyn std::error::Error + Send + Sync>> {
+        let lost = Filter::all().and_any("status", &["submitting", "unknown"]).and("request_id", Comparison::Is, "");
+        let lost = lost.and("key_fingerprint", Comparison::Is, self.key.fingerprint());
+        let rows: Vec<JobRow> = self.jobs.admin.list(&Query::new(lost, "id", MOST_LOST)).await?;
+        if rows.len() >= usize::from(MOST_LOST) {
+            return Ok(None);
+        }
+        let mut place = Place { before: 0, of: 1 };
+        for row in rows.iter().filter(|row| row.id != self.row.id && row.endpoint == self.row.endpoint && row.input() == *sent) {
+            if row.status == Status::Submitting {
                 return Ok(None);
             }
-            found = Some(request_id);
+            place.of += 1;
+            place.before += usize::from((row.submitted_at, row.id.as_str()) < (self.row.submitted_at, self.row.id.as_str()));
         }
-        Ok(found)
+        Ok(Some(place))
     }
 
     async fn is_claimed(&self, id: &fal::RequestId) -> Result<bool, Box<dyn std::error::Error + Send + Sync>> {

@@ -21,6 +21,7 @@ impl Literal for Text {}
 impl Literal for Moment {}
 impl Literal for Word {}
 impl Literal for crate::id::ForeignId {}
+impl Literal for crate::vault::Fingerprint {}
 /// Words of our own: states, and the names of models.
 impl Literal for &'static str {}
 

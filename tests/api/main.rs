@@ -4,14 +4,13 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-
 mod auth;
 mod callers;
-mod stage;
 mod contract;
 mod passing;
 mod races;
 mod seals;
+mod stage;
 mod status;
 mod tokens;
 mod upheaval;

@@ -129,6 +129,10 @@ impl PocketBase {
             && status(&super::read_answer(&mut stream)) == 200
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("it was started").id()
+    }
+
     /// kill -9.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
