@@ -24,7 +24,8 @@ async fn a_hundred_clients_that_leave_cost_nobody_a_picture() {
         async move {
             let key = format!("client-{index}");
             let body = picture(&format!("left {index}"));
-            let asked = user.send(Method::POST, "generate/image", &[("idempotency-key", &key)], &body);
+            let headers = [("idempotency-key", key.as_str())];
+            let asked = user.send(Method::POST, "generate/image", &headers, &body);
             // The request is on its way after a few milliseconds, and answered after a few hundred.
             tokio::time::timeout(Duration::from_millis(5 + scattered(index, 400)), asked).await.is_err()
         }

@@ -77,7 +77,8 @@ async fn after_a_restart_a_job_waits_for_the_key_that_it_began_with() {
     }
 
     // Another key: what was submitted stays, what was not is nobody's yet.
-    let mut user = User { session: String::new(), ..world.moved(&user) };
+    let mut user = world.moved(&user);
+    user.session.clear();
     user.store(OTHER_KEY).await;
     user.open().await;
     assert_eq!(user.ended(&waiting).await["status"], "completed");
