@@ -62,7 +62,7 @@ async fn balanced(world: &World, user: &User) -> i64 {
 #[tokio::test]
 async fn the_books_balance_after_hundreds_of_jobs_at_once() {
     let world = World::start(&["--jobs", "60"]);
-    let users: Vec<User> = join_all((0..USERS).map(|_| world.user())).await;
+    let users: Vec<User> = world.users(USERS).await;
     let asked = (0..JOBS).map(|index| {
         let user = &users[index % USERS];
         // A multiple of neither, so that every user meets every fault.

@@ -18,7 +18,7 @@ fn scattered(index: u64, below: u64) -> u64 {
 async fn a_hundred_clients_that_leave_cost_nobody_a_picture() {
     const CLIENTS: u64 = 100;
     let world = World::start(&["--jobs-per-user", "200"]);
-    let users: Vec<User> = join_all((0..4).map(|_| world.user())).await;
+    let users: Vec<User> = world.users(4).await;
     let leave = |index: u64| {
         let user = &users[usize::try_from(index % 4).unwrap()];
         async move {
@@ -57,16 +57,17 @@ async fn fifty_clicks_at_once_are_one_job_and_fifty_equal_answers() {
     let mut world = World::start(&["--jobs-per-minute", "10"]);
     let mut user = world.user().await;
     for (prompt, status) in [("clicked", 200), ("clicked [[sim:result.fail]]", 502), ("clicked [[sim:auth.locked]]", 402)] {
-        let answers = clicks(&user, prompt, prompt, 50).await;
+        let key = format!("double-click-{status}");
+        let answers = clicks(&user, &key, prompt, 50).await;
         let different: BTreeSet<String> = answers.iter().map(|answer| format!("{} {}", answer.status, answer.body)).collect();
         assert_eq!(different.len(), 1, "{different:?}");
         assert_eq!(answers[0].status, status, "{different:?}");
         assert_eq!(world.simulator.submits(prompt).await.0, 1, "{prompt}");
-        let replayed = clicks(&user, prompt, prompt, 1).await.remove(0);
+        let replayed = clicks(&user, &key, prompt, 1).await.remove(0);
         assert_eq!((replayed.status, &replayed.body), (status, &answers[0].body), "after it was over");
         world.restart();
         user = world.again(&user).await;
-        let replayed = clicks(&user, prompt, prompt, 1).await.remove(0);
+        let replayed = clicks(&user, &key, prompt, 1).await.remove(0);
         assert_eq!((replayed.status, &replayed.body), (status, &answers[0].body), "after a restart");
         assert_eq!(world.simulator.submits(prompt).await.0, 1, "{prompt}");
     }

@@ -140,7 +140,7 @@ async fn a_folder_that_is_deleted_meanwhile_costs_nobody_a_picture() {
         let job = user.begin(&json!({ "model": "flux/schnell", "prompt": remove, "collection_id": folder })).await;
         world.job_in(&job, &["queued", "running"]).await;
         let gone = if remove == "softly" {
-            world.superuser.post("/api/generatio/folders/delete", &json!({ "user_id": user.id, "id": folder })).0
+            world.superuser.post("/api/generatio/folders/delete", &json!({ "user": user.id, "folder": folder })).0
         } else {
             world.superuser.delete(&format!("/api/collections/folders/records/{folder}")).0
         };

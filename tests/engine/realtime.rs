@@ -40,12 +40,12 @@ impl Events {
                 }
                 continue;
             }
-            let chunk = tokio::time::timeout(Duration::from_secs(3), self.response.chunk()).await.ok()?.unwrap()?;
+            let chunk = tokio::time::timeout(Duration::from_secs(8), self.response.chunk()).await.ok()?.unwrap()?;
             self.text.push_str(std::str::from_utf8(&chunk).unwrap());
         }
     }
 
-    /// All records until one is over, and what comes right after it.
+    /// All records until nothing comes any more.
     async fn records(&mut self) -> Vec<Value> {
         let mut records = Vec::new();
         let all = async {
@@ -62,7 +62,7 @@ const ORDER: [&str; 6] = ["created", "submitting", "queued", "running", "storing
 
 #[tokio::test]
 async fn a_user_sees_the_states_of_their_own_jobs_in_order_and_nobody_elses() {
-    let world = World::with(Simulator::start(&["--queue-delay", "10ms", "--run-time", "3s"]), &[]);
+    let world = World::with(Simulator::start(&["--queue-delay", "10ms", "--run-time", "5s"]), &[]);
     let (user, stranger) = (world.user().await, world.user().await);
     let mut mine = Events::subscribe(&world, &user, "generations/*").await;
     let mut theirs = Events::subscribe(&world, &stranger, "generations/*").await;

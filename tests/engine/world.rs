@@ -101,6 +101,17 @@ impl World {
         user
     }
 
+    /// Several at once. PocketBase's part of it is slow and blocks, so it is done first.
+    pub async fn users(&self, count: usize) -> Vec<User> {
+        let guests: Vec<User> = (0..count).map(|_| self.guest()).collect();
+        let opened = guests.into_iter().enumerate().map(|(index, mut user)| async move {
+            user.store(&format!("many{index}:s3cret-of-a-key")).await;
+            user.open().await;
+            user
+        });
+        futures_util::future::join_all(opened).await
+    }
+
     /// A new user without a key.
     pub fn guest(&self) -> User {
         static COUNT: AtomicU32 = AtomicU32::new(0);
