@@ -110,8 +110,8 @@ async fn a_key_that_fal_stops_taking_keeps_the_job_until_it_takes_it_again() {
     world.simulator.set_faults(&user.key, &["auth.bad_key"]).await;
     let answer = waiting.await.unwrap();
     assert_eq!((answer.status, answer.job()), (502, id), "{answer:?}");
-    let row = world.row("generations", id);
-    assert_eq!((&row["status"], row["error"].is_null()), (&json!("awaiting_unlock"), false), "{row}");
+    let row = world.job_in(id, &["awaiting_unlock"]).await;
+    assert!(row["error"]["message"].is_string(), "{row}");
     world.simulator.set_faults(&user.key, &[]).await;
     user.open().await;
     let job = user.ended(id).await;

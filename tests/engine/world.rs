@@ -101,15 +101,16 @@ impl World {
         user
     }
 
-    /// Several at once. PocketBase's part of it is slow and blocks, so it is done first.
+    /// Several. PocketBase's part of it is slow and blocks, so it is done first; the sidecar lets few of one address sign in at once.
     pub async fn users(&self, count: usize) -> Vec<User> {
         let guests: Vec<User> = (0..count).map(|_| self.guest()).collect();
-        let opened = guests.into_iter().enumerate().map(|(index, mut user)| async move {
+        let mut users = Vec::new();
+        for (index, mut user) in guests.into_iter().enumerate() {
             user.store(&format!("many{index}:s3cret-of-a-key")).await;
             user.open().await;
-            user
-        });
-        futures_util::future::join_all(opened).await
+            users.push(user);
+        }
+        users
     }
 
     /// A new user without a key.
