@@ -4,5 +4,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod collections;
 mod contract;
+mod gallery;
+mod images;
+mod models;
+mod preferences;
+mod races;
 mod status;
