@@ -65,9 +65,26 @@ fn what_is_wrong_with_a_new_folder_is_named() {
     let gone = ann.folder("gone", "");
     ann.asks("DELETE", &format!("collections/{gone}"), Value::Null);
     let live = ann.folder("live", "");
-    for name in [json!("a/b"), json!("a\\b"), json!("a:b"), json!("a*"), json!("a?"), json!("\""), json!("<"), json!(">"), json!("|"),
-        json!("a\nb"), json!("\u{7f}"), json!("\u{85}"), json!("\u{0}"), json!("é".repeat(101)), json!(""), json!(5), json!([]), json!({})]
-    {
+    for name in [
+        json!("a/b"),
+        json!("a\\b"),
+        json!("a:b"),
+        json!("a*"),
+        json!("a?"),
+        json!("\""),
+        json!("<"),
+        json!(">"),
+        json!("|"),
+        json!("a\nb"),
+        json!("\u{7f}"),
+        json!("\u{85}"),
+        json!("\u{0}"),
+        json!("é".repeat(101)),
+        json!(""),
+        json!(5),
+        json!([]),
+        json!({}),
+    ] {
         refused(&ann.tries("POST", "collections/create", json!({"name": name})), 400, "validation_error", "name");
         refused(&ann.tries("PATCH", &format!("collections/{live}"), json!({"name": name})), 400, "validation_error", "name");
     }
@@ -90,7 +107,12 @@ fn what_is_wrong_with_a_new_folder_is_named() {
     assert_eq!(answers.len(), 1, "a foreign folder is answered as an unknown one: {answers:?}");
     for parent in [json!(5), json!([]), json!({}), json!(true)] {
         refused(&ann.tries("POST", "collections/create", json!({"name": "n", "parent_id": parent})), 400, "validation_error", "parent_id");
-        refused(&ann.tries("POST", &format!("collections/{live}/move"), json!({"parent_id": parent})), 400, "validation_error", "parent_id");
+        refused(
+            &ann.tries("POST", &format!("collections/{live}/move"), json!({"parent_id": parent})),
+            400,
+            "validation_error",
+            "parent_id",
+        );
     }
     for body in [json!({}), json!({"parent_id": null})] {
         refused(&ann.tries("POST", &format!("collections/{live}/move"), body), 400, "validation_error", "parent_id");

@@ -100,8 +100,25 @@ fn hostile_text_finds_nothing_of_others_and_breaks_nothing() {
     let [ann, bob] = ["ann@example.com", "bob@example.com"].map(|email| gallery.person(email));
     gallery.image(&bob, json!({}));
     for text in [
-        "' || user_id != '", "'", "''", "\"", "') || ('' = '", "%' || id ~ '%", "// x", "' // ", "@request.auth.id", "%00", "%", "_", "%%%", "$1", "{:x}",
-        "x' && (created < '2030' || id < 'z') || '1'='1", "'; DROP TABLE images; --", &"'".repeat(200), &"猫".repeat(200),
+        "' || user_id != '",
+        "'",
+        "''",
+        "\"",
+        "') || ('' = '",
+        "%' || id ~ '%",
+        "// x",
+        "' // ",
+        "@request.auth.id",
+        "%00",
+        "%",
+        "_",
+        "%%%",
+        "$1",
+        "{:x}",
+        "x' && (created < '2030' || id < 'z') || '1'='1",
+        "'; DROP TABLE images; --",
+        &"'".repeat(200),
+        &"猫".repeat(200),
     ] {
         assert!(found(&ann, &[("q", text)]).is_empty(), "{text}");
     }
