@@ -9,6 +9,7 @@ mod contract;
 mod gallery;
 mod images;
 mod models;
+mod openapi;
 mod preferences;
 mod races;
 mod status;
