@@ -8,6 +8,7 @@ use hyper::StatusCode;
 use hyper::header::{ALLOW, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use serde::Serialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use crate::id::JobId;
 use crate::jobs::Failure;
@@ -171,11 +172,13 @@ impl From<keys::Error> for Error {
 }
 
 /// What the caller reads. PocketBase's own clients find the fields they know.
-#[derive(Serialize)]
-struct Shape<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub struct Shape<'a> {
     status: u16,
     error: &'a str,
     message: String,
+    #[schema(value_type = Object)]
     data: Value,
 }
 

@@ -4,6 +4,7 @@ use hyper::StatusCode;
 use hyper::header::HeaderValue;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use super::extract::{Caller, given};
 use super::tokens::Done;
@@ -18,11 +19,12 @@ use crate::sessions::{NotYours, SessionId};
 use crate::vault::Password;
 
 /// Body of `POST /api/custom/auth/login`.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 pub(super) struct Login {
     email: Option<String>,
     /// PocketBase's name for it.
     identity: Option<String>,
+    #[schema(value_type = Option<String>)]
     password: Option<Password>,
     /// Where the password is the second factor.
     #[serde(rename = "mfaId")]
@@ -30,15 +32,17 @@ pub(super) struct Login {
 }
 
 /// Body of `POST /api/custom/auth/create-session`.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 pub(super) struct CreateSession {
+    #[schema(value_type = Option<String>)]
     password: Option<Password>,
 }
 
 /// Answer of `POST /api/custom/auth/login`.
-#[derive(Serialize)]
-struct LoggedIn<'a> {
+#[derive(Serialize, ToSchema)]
+pub(super) struct LoggedIn<'a> {
     token: &'a str,
+    #[schema(value_type = Object)]
     record: &'a RawValue,
     session_id: String,
     expires_at: Option<Time>,
@@ -48,14 +52,14 @@ struct LoggedIn<'a> {
 }
 
 /// Answer of `POST /api/custom/auth/create-session`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct Session {
     session_id: String,
     expires_at: Time,
 }
 
 /// Answer of `GET /api/custom/auth/token-status`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct TokenStatus {
     has_token: bool,
     has_active_session: bool,

@@ -4,6 +4,7 @@ use hyper::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use utoipa::ToSchema;
 
 use super::extract::{given, given_id};
 use super::images::{self, Images};
@@ -49,7 +50,8 @@ impl Owned for FolderRow {
 }
 
 /// Body of `POST /api/custom/collections/create`.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = CreateCollection)]
 pub(super) struct Create {
     name: Option<String>,
     parent_id: Option<String>,
@@ -57,26 +59,29 @@ pub(super) struct Create {
 }
 
 /// Body of `PATCH /api/custom/collections/{id}`.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = ChangeCollection)]
 pub(super) struct Change {
     name: Option<String>,
     private: Option<bool>,
 }
 
 /// Body of `POST /api/custom/collections/{id}/move`.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = MoveCollection)]
 pub(super) struct Move {
     parent_id: Option<String>,
 }
 
 /// Body of `POST /api/custom/collections/{id}/add-images`.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 pub(super) struct AddImages {
     image_ids: Option<Vec<String>>,
 }
 
 /// Answer of `POST /api/custom/collections/create`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = CreatedCollection)]
 pub(super) struct Created {
     id: FolderId,
     name: String,
@@ -85,7 +90,8 @@ pub(super) struct Created {
 }
 
 /// A folder as the API shows it; `parent_id` is empty at the top.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Collection)]
 pub(super) struct Folder {
     id: FolderId,
     user_id: String,
@@ -100,7 +106,8 @@ pub(super) struct Folder {
 }
 
 /// Answer of `GET /api/custom/collections`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Collections)]
 pub(super) struct Folders {
     collections: Vec<Folder>,
 }
@@ -112,7 +119,7 @@ pub(super) struct Which {
 }
 
 /// Answer of `POST /api/custom/collections/{id}/add-images`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct Added {
     success: bool,
     added: u32,

@@ -2,6 +2,7 @@
 
 use hyper::Method;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::error::Error;
@@ -11,7 +12,7 @@ use crate::pocketbase::callers::User;
 use crate::pocketbase::rows::Table;
 
 /// Answer of `GET /api/custom/financial/stats`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct Stats {
     total_spent: Dollars,
     total_images: u32,

@@ -4,6 +4,7 @@ use hyper::StatusCode;
 use hyper::header::{HeaderValue, LOCATION};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::extract::{Wishes, given};
 use super::jobs::{Job, Picture};
@@ -16,10 +17,11 @@ use crate::reply::{self, Reply};
 use crate::sessions::Session;
 
 /// Body of `POST /api/custom/generate/image`.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 pub(super) struct Generate {
     model: Option<String>,
     prompt: Option<String>,
+    #[schema(value_type = Option<Object>)]
     parameters: Option<Map<String, Value>>,
     collection_id: Option<String>,
     folder_id: Option<String>,
@@ -33,8 +35,8 @@ impl Generate {
 }
 
 /// Answer of `POST /api/custom/generate/image` to whoever waited.
-#[derive(Serialize)]
-struct Generated<'a> {
+#[derive(Serialize, ToSchema)]
+pub(super) struct Generated<'a> {
     images: Vec<Picture>,
     cost: Dollars,
     model: &'a str,

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use super::extract::given_id;
 use super::jobs::absolute;
@@ -63,7 +64,7 @@ impl Owned for ImageRow {
 }
 
 /// An image as the API shows it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct Image {
     id: ImageId,
     title: String,
@@ -80,9 +81,10 @@ pub(super) struct Image {
 }
 
 /// Answer of `GET /api/custom/images`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct Images {
     images: Vec<Image>,
+    #[schema(value_type = Option<String>)]
     next: Option<Cursor<ImageId>>,
 }
 
@@ -119,11 +121,13 @@ impl Image {
 }
 
 impl ImageRow {
-    /// Images of the former extension have their cost as dollars among other things.
+    /// Images of the former extension have their cost as dollars among other things, as a number or a text. What cannot be a price is
+    /// none, as in the ledger's opening entry.
     fn cost(&self) -> MicroUsd {
-        let former = self.other_info.get("cost_usd").and_then(Value::as_f64).filter(|dollars| dollars.is_finite());
+        let noted = self.other_info.get("cost_usd").and_then(|cost| cost.as_f64().or_else(|| cost.as_str()?.trim().parse().ok()));
+        let former = noted.map(|dollars| (dollars * 1e6).round()).filter(|micros| (1.0..=1e9).contains(micros));
         match former {
-            Some(dollars) if self.cost_micros == MicroUsd::ZERO => MicroUsd::new((dollars * 1e6).round() as i64),
+            Some(micros) if self.cost_micros == MicroUsd::ZERO => MicroUsd::new(micros as i64),
             Some(_) | None => self.cost_micros,
         }
     }
@@ -159,7 +163,7 @@ pub(super) async fn list(app: &App, user: User, which: Which) -> Result<Images, 
         filter = Cursor::<ImageId>::parse(&cursor)?.restrict(filter);
     }
     let rows: Vec<ImageRow> = app.store.admin.list(&Query::new(filter, "-created,-id", limit.and_one())).await?;
-    let (rows, next) = limit.cut(rows, |row| Some(Cursor::at(row.created?, row.id)));
+    let (rows, next) = limit.cut(rows, |row| Cursor::at(row.created, row.id));
     Ok(Images { images: rows.into_iter().map(|row| Image::of(app, row)).collect(), next })
 }
 

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::extract::given_id;
 use super::page::{Cursor, Limit};
@@ -16,12 +17,13 @@ use crate::reply::Time;
 use crate::sessions::Session;
 
 /// A job, as api.md shows it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct Job {
     id: JobId,
     status: Status,
     model: String,
     prompt: String,
+    #[schema(value_type = Object)]
     parameters: Map<String, Value>,
     collection_id: Option<String>,
     queue_position: Option<u32>,
@@ -36,14 +38,14 @@ pub(super) struct Job {
 }
 
 /// Why it failed.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Reason {
     error: String,
     message: String,
 }
 
 /// A picture that is there.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct Picture {
     id: ImageId,
     url: String,
@@ -51,9 +53,10 @@ pub(super) struct Picture {
 }
 
 /// Answer of `GET /api/custom/jobs`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct Jobs {
     jobs: Vec<Job>,
+    #[schema(value_type = Option<String>)]
     next: Option<Cursor<JobId>>,
 }
 
@@ -114,7 +117,7 @@ pub(super) async fn list(app: &App, user: User, which: Which) -> Result<Jobs, Er
         filter = Cursor::<JobId>::parse(&cursor)?.restrict(filter);
     }
     let rows: Vec<JobRow> = app.store.admin.list(&Query::new(filter, "-created,-id", limit.and_one())).await?;
-    let (rows, next) = limit.cut(rows, |row| Some(Cursor::at(row.created?, row.id)));
+    let (rows, next) = limit.cut(rows, |row| Cursor::at(row.created, row.id));
     Ok(Jobs { jobs: rows.iter().map(|row| Job::of(app, row)).collect(), next })
 }
 

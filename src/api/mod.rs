@@ -7,6 +7,7 @@ mod financial;
 mod generate;
 mod images;
 mod jobs;
+mod openapi;
 mod owned;
 mod page;
 mod preferences;
@@ -39,6 +40,7 @@ async fn route(mut request: Request<'_>, method: &Method, path: &[&str]) -> Resu
     match (method, path) {
         (&Method::GET, ["status"]) => ok(&status::status(app).await), // open
         (&Method::GET, ["test"]) => ok(&status::test()),              // open
+        (&Method::GET, ["openapi.json"]) => Ok(openapi::answer()),    // open
 
         (&Method::POST, ["tokens", "setup"]) => ok(&tokens::setup(app, request.user_now().await?, request.json().await?).await?),
         (&Method::POST, ["tokens", "verify"]) => ok(&tokens::verify(app, request.user_here().await?, request.json().await?).await?),

@@ -14,12 +14,13 @@ use crate::pocketbase::filter::{Filter, Literal, Moment};
 /// Where the next page begins: after this row.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Cursor<I> {
-    created: Timestamp,
+    /// None in rows from before there were times; they come last.
+    created: Option<Timestamp>,
     id: I,
 }
 
 impl<I: FromStr + Literal> Cursor<I> {
-    pub(super) fn at(created: Timestamp, id: I) -> Self {
+    pub(super) fn at(created: Option<Timestamp>, id: I) -> Self {
         Self { created, id }
     }
 
@@ -29,20 +30,25 @@ impl<I: FromStr + Literal> Cursor<I> {
         let read = || {
             let text = String::from_utf8(BASE64_URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
             let (millis, id) = text.split_once('.')?;
-            Some(Self { created: Timestamp::from_millisecond(millis.parse().ok()?).ok()?, id: id.parse().ok()? })
+            let created = match millis {
+                "" => None,
+                millis => Some(Timestamp::from_millisecond(millis.parse().ok()?).ok()?),
+            };
+            Some(Self { created, id: id.parse().ok()? })
         };
         read().ok_or_else(|| Fault::invalid("cursor", "validation_invalid_value", "is not one of ours").into())
     }
 
     /// Only what comes after.
     pub(super) fn restrict(self, filter: Filter) -> Filter {
-        filter.after(Moment(self.created), self.id)
+        filter.after(self.created.map(Moment), self.id)
     }
 }
 
 impl<I: fmt::Display> Serialize for Cursor<I> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let text = format!("{}.{}", self.created.as_millisecond(), self.id);
+        let millis = self.created.map(|created| created.as_millisecond().to_string()).unwrap_or_default();
+        let text = format!("{millis}.{}", self.id);
         serializer.serialize_str(&BASE64_URL_SAFE_NO_PAD.encode(text))
     }
 }
@@ -66,10 +72,10 @@ impl Limit {
     }
 
     /// The page, and where the next one begins.
-    pub(super) fn cut<R, I>(self, mut rows: Vec<R>, cursor: impl Fn(&R) -> Option<Cursor<I>>) -> (Vec<R>, Option<Cursor<I>>) {
+    pub(super) fn cut<R, I>(self, mut rows: Vec<R>, cursor: impl Fn(&R) -> Cursor<I>) -> (Vec<R>, Option<Cursor<I>>) {
         let more = rows.len() > usize::from(self.0);
         rows.truncate(self.0.into());
-        let next = rows.last().filter(|_| more).and_then(cursor);
+        let next = rows.last().filter(|_| more).map(cursor);
         (rows, next)
     }
 }
@@ -81,9 +87,11 @@ mod tests {
 
     #[test]
     fn a_cursor_survives_its_way_and_nothing_else_does() {
-        let cursor = Cursor::at("2026-11-21T02:02:09.028Z".parse().expect("a time"), "abcdefghij01234".parse::<JobId>().expect("an id"));
-        let text = serde_json::to_value(cursor).expect("JSON");
-        assert_eq!(Cursor::parse(text.as_str().expect("a string")).expect("a cursor"), cursor);
+        for created in [Some("2026-11-21T02:02:09.028Z".parse().expect("a time")), None] {
+            let cursor = Cursor::at(created, "abcdefghij01234".parse::<JobId>().expect("an id"));
+            let text = serde_json::to_value(cursor).expect("JSON");
+            assert_eq!(Cursor::parse(text.as_str().expect("a string")).expect("a cursor"), cursor);
+        }
         for text in ["", "x", "MTIz", "!!", "MS4uLi8uLi9h"] {
             assert!(Cursor::<JobId>::parse(text).is_err(), "{text}");
         }
@@ -93,9 +101,12 @@ mod tests {
     fn a_page_has_a_next_one_only_if_there_is_more() {
         let limit = Limit::parse(Some("2")).expect("a limit");
         let at = |row: &i64| {
-            Some(Cursor::at(Timestamp::from_millisecond(*row).expect("a time"), "abcdefghij01234".parse::<JobId>().expect("an id")))
+            let created = Timestamp::from_millisecond(*row).expect("a time");
+            Cursor::at(Some(created), "abcdefghij01234".parse::<JobId>().expect("an id"))
         };
-        assert!(matches!(limit.cut(vec![3, 2, 1], at), (rows, Some(next)) if rows == [3, 2] && next.created.as_millisecond() == 2));
+        assert!(
+            matches!(limit.cut(vec![3, 2, 1], at), (rows, Some(next)) if rows == [3, 2] && next.created.map(Timestamp::as_millisecond) == Some(2))
+        );
         assert!(matches!(limit.cut(vec![3, 2], at), (rows, None) if rows == [3, 2]));
         assert!(["0", "101", "-1", "x", ""].iter().all(|text| Limit::parse(Some(text)).is_err()));
     }

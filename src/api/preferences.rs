@@ -1,11 +1,11 @@
 //! What a user prefers for a model.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
+use utoipa::ToSchema;
 
 use super::extract::given;
-use super::owned::or_default;
 use super::tokens::Done;
 use crate::app::App;
 use crate::error::{Error, Fault};
@@ -21,7 +21,7 @@ use crate::pocketbase::rows::{Row, Table};
 #[derive(Deserialize)]
 struct PreferencesRow {
     id: RowId,
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(default, deserialize_with = "object")]
     preferences: Map<String, Value>,
 }
 
@@ -31,23 +31,27 @@ impl Row for PreferencesRow {
 }
 
 /// Body of `POST /api/custom/preferences/get`.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = GetPreferences)]
 pub(super) struct Get {
     model_name: Option<String>,
 }
 
 /// Body of `POST /api/custom/preferences/save`.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = SavePreferences)]
 pub(super) struct Save {
     model_name: Option<String>,
+    #[schema(value_type = Option<Object>)]
     preferences: Option<Map<String, Value>>,
 }
 
 /// Answer of both ways to ask.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct Preferences {
     model_name: String,
     has_preferences: bool,
+    #[schema(value_type = Object)]
     preferences: Map<String, Value>,
 }
 
@@ -124,6 +128,12 @@ async fn find(app: &App, user: UserId, name: &str) -> Result<Option<PreferencesR
     let name: Text = name.parse().map_err(|_| Fault::invalid("model_name", "validation_invalid_value", "is not the name of a model"))?;
     let filter = Filter::all().and("user_id", Comparison::Is, user).and("model_name", Comparison::Is, name);
     Ok(app.store.admin.list(&Query::new(filter, "", 1)).await?.pop())
+}
+
+/// Rows of the former extension may hold anything.
+fn object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Map<String, Value>, D::Error> {
+    let stored = Value::deserialize(deserializer)?;
+    Ok(if let Value::Object(preferences) = stored { preferences } else { Map::new() })
 }
 
 fn canonical(app: &App, name: &str) -> String {

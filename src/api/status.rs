@@ -3,33 +3,36 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::fal;
 use crate::money::Dollars;
 
 /// Answer of `GET /api/custom/status`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct Status<'a> {
     status: &'static str,
     services: Services,
+    #[schema(value_type = std::collections::HashMap<String, Model<'static>>)]
     available_models: BTreeMap<&'a str, Model<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Services {
     encryption: &'static str,
     sessions: Sessions,
     pocketbase: &'static str,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Sessions {
     active: usize,
     total: usize,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = AvailableModel)]
 struct Model<'a> {
     name: &'a str,
     display_name: &'a str,
@@ -37,7 +40,7 @@ struct Model<'a> {
 }
 
 /// Answer of `GET /api/custom/test`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct Test {
     status: &'static str,
     message: &'static str,

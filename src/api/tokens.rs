@@ -1,6 +1,7 @@
 //! The user's FAL key: stored, checked, sealed under another password, taken away.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::extract::given;
 use crate::app::App;
@@ -10,34 +11,41 @@ use crate::pocketbase::callers::User;
 use crate::vault::{NewPassword, Opened, Password};
 
 /// Body of `POST /api/custom/tokens/setup`.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = SetupToken)]
 pub(super) struct Setup {
     fal_token: Option<String>,
+    #[schema(value_type = Option<String>)]
     password: Option<Password>,
 }
 
 /// Body of `POST /api/custom/tokens/verify`.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = VerifyToken)]
 pub(super) struct Verify {
+    #[schema(value_type = Option<String>)]
     password: Option<Password>,
 }
 
 /// Body of `POST /api/custom/tokens/change-password`.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 pub(super) struct ChangePassword {
+    #[schema(value_type = Option<String>)]
     old_password: Option<Password>,
+    #[schema(value_type = Option<String>)]
     new_password: Option<Password>,
 }
 
 /// It worked.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct Done {
     success: bool,
     message: &'static str,
 }
 
 /// Answer of `POST /api/custom/tokens/setup`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = StoredToken)]
 pub(super) struct Stored {
     success: bool,
     message: &'static str,
@@ -46,7 +54,7 @@ pub(super) struct Stored {
 }
 
 /// Answer of `POST /api/custom/tokens/verify`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct Verification {
     has_token: bool,
     can_decrypt: bool,

@@ -39,6 +39,10 @@ impl Status {
     /// Those that are not over.
     pub const UNFINISHED: [&'static str; 7] = ["created", "submitting", "queued", "running", "storing", "unknown", "awaiting_unlock"];
 
+    /// All of them.
+    pub const WORDS: [&'static str; 10] =
+        ["created", "submitting", "queued", "running", "storing", "completed", "failed", "cancelled", "unknown", "awaiting_unlock"];
+
     /// Whether nothing will change any more.
     pub fn is_over(self) -> bool {
         matches!(self, Self::Completed | Self::Failed | Self::Cancelled)

@@ -101,6 +101,11 @@ impl Filter {
         if !self.0.is_empty() {
             self.0.push_str(" && ");
         }
+        let mut value = value.to_string();
+        // PocketBase looks for the text anywhere, unless there is a `%` in it: that stands for any text, where it is.
+        if matches!(comparison, Comparison::Contains) && value.contains('%') {
+            value = format!("%{value}%");
+        }
         self.0.push_str(&format!("{field} {} '{value}'", comparison.sign()));
         self
     }
@@ -116,12 +121,13 @@ impl Filter {
         self
     }
 
-    /// Whatever comes after a row in the order "newest first": `(created, id)` is smaller.
+    /// Whatever comes after a row in the order "newest first": `(created, id)` is smaller. A row without a time is older than any.
     #[must_use]
-    pub fn after(mut self, created: Moment, id: impl Literal) -> Self {
+    pub fn after(mut self, created: Option<Moment>, id: impl Literal) -> Self {
         if !self.0.is_empty() {
             self.0.push_str(" && ");
         }
+        let created = created.map(|created| created.to_string()).unwrap_or_default();
         // The first half alone is what an index can find.
         self.0.push_str(&format!("created <= '{created}' && (created < '{created}' || id < '{id}')"));
         self

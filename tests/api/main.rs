@@ -4,13 +4,21 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod stage;
+
 mod auth;
 mod callers;
+mod collections;
+mod collisions;
 mod contract;
+mod gallery;
+mod images;
+mod models;
+mod openapi;
 mod passing;
+mod preferences;
 mod races;
 mod seals;
-mod stage;
 mod status;
 mod tokens;
 mod upheaval;
