@@ -17,6 +17,8 @@
 // - GENERATIO_USERS_COLLECTION: the auth collection of your users; `generatio_users` unless set.
 // - GENERATIO_PURGE_DAYS: removes images and folders for good so many days after they were deleted, every night; never unless set.
 // - GENERATIO_TRUST_X_REAL_IP=1: takes the client's address from X-Real-IP. Only where PocketBase is reachable through the sidecar alone.
+// - GENERATIO_POCKETBASE_EMAIL and GENERATIO_POCKETBASE_PASSWORD_FILE, as the sidecar does: makes the superuser that the sidecar works as,
+//   where there is none of that address; and the file with a random password, where there is none.
 //
 // What it never does: drop, rename, retype or loosen anything of yours; touch collections other than generatio_users (or yours in its
 // place), images, folders, model_preferences, generations, spend_events, spend_totals and generatio_meta; send anything anywhere.
@@ -49,6 +51,7 @@ onBatchRequest((e) => require(`${__hooks}/generatio/guards.js`).batch(e))
 onBootstrap((e) => {
   e.next()
   require(`${__hooks}/generatio/settings.js`).atStart(e.app)
+  require(`${__hooks}/generatio/superuser.js`).atStart(e.app)
 })
 
 // Once a night, where it is asked for

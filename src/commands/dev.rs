@@ -63,7 +63,7 @@ async fn serve(dev: Dev) -> Result<(), Failure> {
     let mut config = dev.config;
     config.superuser = Superuser::with_password(&credentials.email, &credentials.password).map_err(Failure::Setting)?;
     config.fal.point_at(simulator.local_addr()?).map_err(Failure::Setting)?;
-    let listener = Listener::bind(config)?;
+    let listener = Listener::bind(config, None)?;
     let mut pocketbase = home.start(&dev.pocketbase_bin, &url)?;
     let served = tokio::select! {
         ready = ready(&url) => match ready {

@@ -6,6 +6,7 @@ pub mod fal_sim;
 mod hardening;
 pub mod healthcheck;
 pub mod serve;
+mod supervisor;
 
 use std::process::ExitCode;
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use socket2::Socket;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
@@ -13,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Failure;
 use super::hardening::refuse_dumps;
+use super::supervisor::{handed_over, say_ready, say_stopping};
 use crate::app::{App, SetupError};
 use crate::config::{Config, Credentials};
 use crate::server;
@@ -29,7 +31,7 @@ pub struct Serve {
 pub fn run(serve: Serve) -> ExitCode {
     super::run(&serve.config.log.clone(), async {
         refuse_dumps()?;
-        let listener = Listener::bind(serve.config)?;
+        let listener = Listener::bind(serve.config, handed_over()?)?;
         let shutdown = until_signal()?;
         listener.serve(shutdown).await
     })
@@ -42,9 +44,14 @@ pub(super) struct Listener {
 }
 
 impl Listener {
+    /// A socket that somebody else opened takes the place of `GENERATIO_LISTEN`.
+    ///
     /// # Errors
     /// When the port is taken, or the descriptor limit is too low for what is wanted.
-    pub(super) fn bind(config: Config) -> Result<Self, Failure> {
+    pub(super) fn bind(mut config: Config, opened: Option<std::net::TcpListener>) -> Result<Self, Failure> {
+        if let Some(opened) = &opened {
+            config.listen = opened.local_addr()?;
+        }
         let max_connections = connections_within_limits(&config)?;
         let credentials = config.superuser.credentials().map_err(Failure::Setting)?;
         if leads_back(&config) {
@@ -53,7 +60,10 @@ impl Listener {
                 config.pocketbase_url
             )));
         }
-        let socket = bind(&config)?;
+        let socket = match opened {
+            Some(opened) => prepared(opened.into())?,
+            None => prepared(bind(config.listen)?)?,
+        };
         Ok(Self { socket, app: app(config, credentials, max_connections)? })
     }
 
@@ -67,6 +77,7 @@ impl Listener {
         let address = self.address()?;
         let pocketbase = &self.app.config.pocketbase_url;
         tracing::info!(%address, %pocketbase, max_connections = self.app.max_connections, "listening on http://{address}");
+        say_ready();
         let app = Arc::new(self.app);
         let watched = Arc::clone(&app);
         let watch = tokio::spawn(async move {
@@ -77,6 +88,7 @@ impl Listener {
         let (going_down, stopped) = (shutdown.clone(), Arc::clone(&app));
         let stop = tokio::spawn(async move {
             going_down.cancelled().await;
+            say_stopping();
             stopped.jobs.stop().await;
         });
         let served = server::run(self.socket, Arc::clone(&app), shutdown).await;
@@ -100,18 +112,22 @@ fn app(config: Config, credentials: Option<Credentials>, max_connections: usize)
     })
 }
 
-/// Accepted sockets inherit what is set here: no delay for small answers, and probes that find out about peers that vanished.
-fn bind(config: &Config) -> std::io::Result<TcpListener> {
-    let domain = socket2::Domain::for_address(config.listen);
-    let socket = socket2::Socket::new(domain, socket2::Type::STREAM.nonblocking(), Some(socket2::Protocol::TCP))?;
+fn bind(address: SocketAddr) -> std::io::Result<Socket> {
+    let socket = Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, Some(socket2::Protocol::TCP))?;
     socket.set_reuse_address(true)?;
+    socket
+        .bind(&address.into())
+        .map_err(|error| std::io::Error::new(error.kind(), format!("cannot listen on {address} (GENERATIO_LISTEN): {error}")))?;
+    Ok(socket)
+}
+
+/// Listens. Accepted sockets inherit what is set here: no delay for small answers, and probes that find out about peers that vanished.
+fn prepared(socket: Socket) -> std::io::Result<TcpListener> {
+    socket.set_nonblocking(true)?;
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_keepalive(&socket2::TcpKeepalive::new().with_time(std::time::Duration::from_secs(60)))?;
     // Without it the kernel calls a socket writable only when a third of megabytes is free again, and a slow but steady reader looks stalled.
     socket.set_tcp_notsent_lowat(128 * 1024)?;
-    socket
-        .bind(&config.listen.into())
-        .map_err(|error| std::io::Error::new(error.kind(), format!("cannot listen on {} (GENERATIO_LISTEN): {error}", config.listen)))?;
     socket.listen(4096)?;
     TcpListener::from_std(socket.into())
 }
