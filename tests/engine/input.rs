@@ -111,7 +111,8 @@ async fn only_a_user_with_their_own_session_may_generate() {
     let (user, stranger, guest) = (world.user().await, world.user().await, world.guest());
     let body = picture("not mine");
     let token = world.superuser.token();
-    let cases: [(&User, &[(&str, &str)], u16, &str); 8] = [
+    type Case<'a> = (&'a User, &'a [(&'a str, &'a str)], u16, &'a str);
+    let cases: [Case<'_>; 8] = [
         (&user, &[("authorization", "")], 401, "authentication_error"),
         (&user, &[("authorization", "Bearer nonsense")], 401, "authentication_error"),
         (&user, &[("authorization", token)], 401, "authentication_error"),

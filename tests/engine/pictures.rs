@@ -25,8 +25,7 @@ async fn served(world: &World, user: &User, endpoint: &str, request_id: &str) ->
     let app: Vec<&str> = endpoint.split('/').take(2).collect();
     let url = format!("{}/queue/{}/requests/{request_id}", world.simulator.url, app.join("/"));
     let client = reqwest::Client::new();
-    let result: Value =
-        client.get(url).header("authorization", format!("Key {}", user.key)).send().await.unwrap().json().await.unwrap();
+    let result: Value = client.get(url).header("authorization", format!("Key {}", user.key)).send().await.unwrap().json().await.unwrap();
     let mut files = Vec::new();
     for image in result["images"].as_array().unwrap() {
         files.push(client.get(image["url"].as_str().unwrap()).send().await.unwrap().bytes().await.unwrap().to_vec());

@@ -20,11 +20,8 @@ impl Events {
         let mut events = Self { response, text: String::new() };
         let connected = events.next().await.unwrap();
         let body = json!({ "clientId": connected["clientId"], "subscriptions": [topic] });
-        let subscribed = reqwest::Client::new()
-            .post(format!("{}/api/realtime", world.origin()))
-            .header("authorization", &user.token)
-            .json(&body)
-            .send();
+        let subscribed =
+            reqwest::Client::new().post(format!("{}/api/realtime", world.origin())).header("authorization", &user.token).json(&body).send();
         assert_eq!(subscribed.await.unwrap().status(), 204);
         events
     }

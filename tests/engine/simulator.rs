@@ -34,8 +34,17 @@ impl Simulator {
     /// The sidecar's flags that make this its FAL.
     pub fn flags(&self) -> [String; 8] {
         let part = |name: &str| format!("{}/{name}", self.url);
-        ["--fal-queue-url", &part("queue"), "--fal-rest-url", &part("rest"), "--fal-api-url", &part("api"), "--fal-media-hosts", "127.0.0.1"]
-            .map(str::to_owned)
+        [
+            "--fal-queue-url",
+            &part("queue"),
+            "--fal-rest-url",
+            &part("rest"),
+            "--fal-api-url",
+            &part("api"),
+            "--fal-media-hosts",
+            "127.0.0.1",
+        ]
+        .map(str::to_owned)
     }
 
     /// What `/_sim/…` says.

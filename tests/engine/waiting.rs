@@ -49,10 +49,7 @@ async fn a_wait_that_a_restart_cuts_names_the_job_which_is_taken_up() {
         let user = user.clone();
         async move { user.generate(&picture("cut")).await }
     });
-    let row = crate::world::until("the job is submitted", || {
-        world.rows("generations", "request_id != ''").pop()
-    })
-    .await;
+    let row = crate::world::until("the job is submitted", || world.rows("generations", "request_id != ''").pop()).await;
     world.ask_to_stop();
     let answer = waiting.await.unwrap();
     assert_eq!((answer.status, &answer.body["error"]), (503, &json!("unavailable_error")), "{answer:?}");
