@@ -28,7 +28,7 @@ fn a_bad_setting_names_its_variable_and_exits_64_before_a_port_is_opened() {
         ("GENERATIO_HEAD_TIMEOUT", "--head-timeout", "30"),
         ("GENERATIO_KEEP_ALIVE_TIMEOUT", "--keep-alive-timeout", "0s"),
         ("GENERATIO_STALL_TIMEOUT", "--stall-timeout", "-1s"),
-        ("GENERATIO_UPSTREAM_TIMEOUT", "--upstream-timeout", "2 days"),
+        ("GENERATIO_UPSTREAM_TIMEOUT", "--upstream-timeout", "40 days"),
         ("GENERATIO_DRAIN_TIMEOUT", "--drain-timeout", "later"),
         ("GENERATIO_LOG", "--log", "loud"),
         ("GENERATIO_LOG_FORMAT", "--log-format", "xml"),
