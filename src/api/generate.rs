@@ -25,6 +25,13 @@ pub(super) struct Generate {
     folder_id: Option<String>,
 }
 
+impl Generate {
+    /// The name under which the caller sent the folder.
+    fn folder_field(&self) -> &'static str {
+        if self.collection_id.is_none() && self.folder_id.is_some() { "folder_id" } else { "collection_id" }
+    }
+}
+
 /// Answer of `POST /api/custom/generate/image` to whoever waited.
 #[derive(Serialize)]
 struct Generated<'a> {
@@ -39,8 +46,9 @@ struct Generated<'a> {
 /// Begins a job and waits for it, unless the caller would rather not.
 pub(super) async fn image(app: &App, session: Session, wishes: Wishes, body: Generate) -> Result<Reply, Error> {
     let user = session.user;
+    let folder_field = body.folder_field();
     let order = order(body, &wishes)?;
-    let row = app.jobs.begin(session, order).await?;
+    let row = app.jobs.begin(session, order).await.map_err(|refusal| refused(refusal, folder_field))?;
     if wishes.respond_async {
         let mut reply = reply::json(StatusCode::ACCEPTED, &Job::of(app, &row));
         let location = HeaderValue::from_str(&format!("/api/custom/jobs/{}", row.id)).map_err(|_| Error::NotFound)?;
@@ -97,18 +105,14 @@ fn failed(id: JobId, status: u16, error: &str, message: &str) -> Error {
 }
 
 fn order(body: Generate, wishes: &Wishes) -> Result<Order, Error> {
+    let field = body.folder_field();
     let model = given("model", body.model)?;
     let prompt = given("prompt", body.prompt)?;
     let prompt =
         prompt.parse().map_err(|_| Fault::invalid("prompt", "validation_length_out_of_range", "must have 1 to 1000 characters"))?;
-    let (field, folder) = match (body.collection_id, body.folder_id) {
-        (Some(id), _) => ("collection_id", id),
-        (None, Some(id)) => ("folder_id", id),
-        (None, None) => ("collection_id", String::new()),
-    };
-    let folder = match folder.as_str() {
-        "" => None,
-        id => Some(id.parse().map_err(|_| no_folder(field))?),
+    let folder = match body.collection_id.or(body.folder_id).as_deref() {
+        None | Some("") => None,
+        Some(id) => Some(id.parse().map_err(|_| no_folder(field))?),
     };
     let idempotency =
         match &wishes.idempotency_key {
@@ -124,25 +128,23 @@ pub(super) fn no_folder(field: &str) -> Fault {
     Fault::invalid(field, "validation_missing_rel_records", "names no folder of yours")
 }
 
-impl From<Refusal> for Error {
-    fn from(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::Model => Fault::invalid("model", "validation_invalid_value", "is not the name of a model").into(),
-            Refusal::Parameters(faults) => {
-                let all = faults.iter().map(|fault| Fault::said(&format!("parameters.{}", fault.field), fault.code, &fault.message));
-                Fault::all(all).into()
-            }
-            Refusal::Folder => no_folder("collection_id").into(),
-            Refusal::Reused => Self::Conflict("The Idempotency-Key was used with another request."),
-            Refusal::Pace => Self::TooMany {
-                words: "Too many generations in a minute. Please try again later.",
-                retry_after: std::time::Duration::from_secs(5),
-            },
-            Refusal::Crowded => Self::TooMany {
-                words: "Too many generations are waiting. Please try again when some are done.",
-                retry_after: std::time::Duration::from_secs(10),
-            },
-            Refusal::Store(error) => Self::Store(error),
+fn refused(refusal: Refusal, folder_field: &str) -> Error {
+    match refusal {
+        Refusal::Model => Fault::invalid("model", "validation_invalid_value", "is not the name of a model").into(),
+        Refusal::Parameters(faults) => {
+            let all = faults.iter().map(|fault| Fault::said(&format!("parameters.{}", fault.field), fault.code, &fault.message));
+            Fault::all(all).into()
         }
+        Refusal::Folder => no_folder(folder_field).into(),
+        Refusal::Reused => Error::Conflict("The Idempotency-Key was used with another request."),
+        Refusal::Pace => Error::TooMany {
+            words: "Too many generations in a minute. Please try again later.",
+            retry_after: std::time::Duration::from_secs(5),
+        },
+        Refusal::Crowded => Error::TooMany {
+            words: "Too many generations are waiting. Please try again when some are done.",
+            retry_after: std::time::Duration::from_secs(10),
+        },
+        Refusal::Store(error) => Error::Store(error),
     }
 }

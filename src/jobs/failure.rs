@@ -48,10 +48,10 @@ impl Failure {
 
     /// FAL keeps saying what makes no sense of a request that it took.
     pub(super) fn lost(error: &fal::Error) -> Self {
-        match error {
-            fal::Error::NotFound(_) => Self::forgotten(),
-            _ => Self::new(502, "external_error", format!("{error}. It may have been billed; FAL's own history shows it.")),
+        if matches!(error, fal::Error::NotFound(_)) {
+            return Self::forgotten();
         }
+        Self::new(502, "external_error", format!("{error}. It may have been billed; FAL's own history shows it."))
     }
 
     /// Too late.

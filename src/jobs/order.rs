@@ -193,7 +193,7 @@ impl Jobs {
         Ok((row, place))
     }
 
-    async fn check_folder(&self, user: UserId, folder: FolderId) -> Result<(), Refusal> {
+    pub(super) async fn check_folder(&self, user: UserId, folder: FolderId) -> Result<(), Refusal> {
         let row = self.admin.get::<FolderRow>(folder).await?;
         let theirs = row.is_some_and(|row| row.user_id == user && row.deleted_at.is_empty());
         if theirs { Ok(()) } else { Err(Refusal::Folder) }

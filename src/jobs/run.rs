@@ -76,7 +76,17 @@ impl Jobs {
             running.insert(id, Running { view: receiver, cancel: cancel.clone() });
         }
         let jobs = Arc::clone(self);
-        let run = Run { jobs: Arc::clone(self), row, key, view, cancel, taken_up: origin == Origin::TakenUp, orphan: false, written: Instant::now(), shown };
+        let run = Run {
+            jobs: Arc::clone(self),
+            row,
+            key,
+            view,
+            cancel,
+            taken_up: origin == Origin::TakenUp,
+            orphan: false,
+            written: Instant::now(),
+            shown,
+        };
         self.tasks.spawn_on(
             async move {
                 let entry = Entry { jobs: Arc::clone(&jobs), id };

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::time::sleep;
 
+use super::order::Refusal;
 use super::row::{Failure, Link, Status};
 use super::run::{Left, Run};
 use super::{LONGEST_PAUSE, PAUSE, Unwritten};
@@ -36,11 +37,15 @@ impl Run {
             None => self.charge(endpoint, &output, &pictures).await,
         };
         let mut links = Vec::new();
+        let folder_is_gone = self.folder_is_gone().await;
         let shares: Vec<MicroUsd> = charge.amount.shares(count(&output.images)).collect();
         for (index, image) in output.images.iter().enumerate() {
             let id = image_id(self.row.id, index);
             let picture = pictures.get(index).and_then(Option::as_ref);
-            let row = self.image_row(id, index, image, &output, picture, shares.get(index).copied().unwrap_or_default(), charge);
+            let mut row = self.image_row(id, index, image, &output, picture, shares.get(index).copied().unwrap_or_default(), charge);
+            if folder_is_gone {
+                row["folder_id"] = "".into();
+            }
             match self.keep(id, row, (image, picture), &stored).await {
                 Ok(link) => links.push(link),
                 Err(Unwritten::Gone) => self.orphan = true,
@@ -48,6 +53,12 @@ impl Run {
             }
         }
         self.settle(Status::Completed, charge, links).await
+    }
+
+    /// Whether the folder was deleted meanwhile: its pictures go to the top. Where that cannot be asked, the storing shows it.
+    async fn folder_is_gone(&self) -> bool {
+        let Ok(folder) = self.row.collection_id.parse() else { return false };
+        matches!(self.jobs.check_folder(self.row.user_id, folder).await, Err(Refusal::Folder))
     }
 
     /// Downloads what an earlier task did not store; none where that failed.
