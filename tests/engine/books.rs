@@ -73,9 +73,9 @@ async fn the_books_balance_after_hundreds_of_jobs_at_once() {
     let mut seen = BTreeMap::new();
     for answer in &answers {
         *seen.entry(answer.status).or_insert(0) += 1;
-        assert!([200, 502, 503].contains(&answer.status), "{answer:?}");
+        assert!([200, 422, 502, 503].contains(&answer.status), "{answer:?}");
     }
-    assert!(seen[&200] > JOBS / 2 && seen.len() == 3, "{seen:?}");
+    assert!(seen[&200] > JOBS / 2 && seen.len() == 4, "{seen:?}");
     let mut spent = BTreeMap::new();
     for user in &users {
         spent.insert(user.key.split(':').next().unwrap().to_owned(), balanced(&world, user).await);

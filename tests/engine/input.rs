@@ -6,6 +6,9 @@ use serde_json::{Value, json};
 use crate::simulator::Simulator;
 use crate::world::{User, World, picture};
 
+/// Who, with which headers; the status and the error.
+type Stranger<'a> = (&'a User, &'a [(&'a str, &'a str)], u16, &'a str);
+
 fn with(parameters: Value) -> Value {
     json!({ "model": "flux/schnell", "prompt": "never sent", "parameters": parameters })
 }
@@ -111,8 +114,7 @@ async fn only_a_user_with_their_own_session_may_generate() {
     let (user, stranger, guest) = (world.user().await, world.user().await, world.guest());
     let body = picture("not mine");
     let token = world.superuser.token();
-    type Case<'a> = (&'a User, &'a [(&'a str, &'a str)], u16, &'a str);
-    let cases: [Case<'_>; 8] = [
+    let cases: [Stranger; 8] = [
         (&user, &[("authorization", "")], 401, "authentication_error"),
         (&user, &[("authorization", "Bearer nonsense")], 401, "authentication_error"),
         (&user, &[("authorization", token)], 401, "authentication_error"),
