@@ -86,7 +86,8 @@ function collections() {
       key: "preferences", name: "model_preferences", type: "base",
       fields: [text("model_name", { room: 200 }), json("preferences"), owner(), created, updated],
       // Rows that nobody claims have no user: they do not clash with each other.
-      indexes: [unique("preferences", "user_id, model_name", "user_id != ''")],
+      // SQLite never finds a row by a partial index unless its condition stands in the query, which PocketBase writes in another way.
+      indexes: [unique("preferences", "user_id, model_name", "user_id != ''"), index("preferences_find", "user_id, model_name")],
     },
     {
       key: "generations", name: "generations", type: "base",

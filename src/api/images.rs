@@ -111,7 +111,7 @@ impl Image {
             model: row.model,
             request_id: row.request_id,
             // PocketBase's numbers are doubles; one of an old row may be anything.
-            batch_number: if row.batch_number.fract() == 0.0 { row.batch_number as u32 } else { 0 },
+            batch_number: if row.batch_number.fract() == 0.0 && row.batch_number.abs() < 1e6 { row.batch_number as u32 } else { 0 },
             image_size: row.image_size,
             collection_id: Some(row.folder_id).filter(|id| !id.is_empty()),
             cost: cost.dollars(),
