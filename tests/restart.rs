@@ -171,3 +171,21 @@ fn what_cannot_be_served_is_refused_by_name() {
     assert_eq!(none.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&none.stderr).contains("the socket handed over (LISTEN_FDS)"));
 }
+
+#[test]
+fn a_connection_that_is_new_when_the_stop_comes_is_answered_and_a_silent_one_does_not_hold_it_up() {
+    let (manager, upstream) = (Manager::new(), slow());
+    let mut sidecar = manager.start(&upstream);
+    let (mut new, silent) = (connect(manager.address()), connect(manager.address()));
+    // The third is answered, so the two before it were accepted.
+    assert!(answered(manager.address()).is_ok());
+    new.write_all(b"GET /api/health HTTP/1.1\r\n").unwrap();
+    sidecar.signal("TERM");
+    until("the drain begins", || sidecar.log().contains("draining"));
+    new.write_all(b"Host: a\r\n\r\n").unwrap();
+    assert_eq!(status(&read_answer(&mut new)), 200);
+    let begin = Instant::now();
+    assert!(sidecar.wait().success());
+    assert!(begin.elapsed() < Duration::from_secs(10), "far below the drain time-out");
+    drop(silent);
+}

@@ -117,9 +117,11 @@ impl Pulse {
     }
 
     /// Whether the connection is to end with the request that it serves. Its task asks, and is woken when that becomes so.
+    ///
+    /// Not while a head is awaited: who connected a moment ago has sent a request, or is about to, and nobody else would answer it.
     pub(super) fn is_draining(&self, cx: &Context<'_>) -> bool {
         self.waker.get_or_init(|| cx.waker().clone());
-        self.worker.draining.load(Ordering::Relaxed)
+        self.worker.draining.load(Ordering::Relaxed) && self.phase.load(Ordering::Relaxed) != Phase::Head as u8
     }
 
     fn overdue(&self, limits: &Limits) -> Option<Overdue> {
@@ -195,6 +197,8 @@ struct Limits {
 const LINGER: Second = 2;
 /// How long an idle connection may stay while most places are taken.
 const IDLE_UNDER_PRESSURE: Second = 5;
+/// How long a drain waits for a head.
+const HEAD_WHILE_DRAINING: Second = 2;
 
 /// All connections of one worker.
 pub(super) struct Watch {
@@ -236,7 +240,9 @@ impl Watch {
     pub(super) fn tick(&self, under_pressure: bool) {
         self.shared.clock.fetch_add(1, Ordering::Relaxed);
         let idle = if under_pressure { self.limits.idle.min(IDLE_UNDER_PRESSURE) } else { self.limits.idle };
-        let limits = Limits { idle, ..self.limits };
+        let draining = self.shared.draining.load(Ordering::Relaxed);
+        let head = if draining { self.limits.head.min(HEAD_WHILE_DRAINING) } else { self.limits.head };
+        let limits = Limits { idle, head, ..self.limits };
         self.watched.lock().retain(|(pulse, task)| {
             if task.is_finished() {
                 return false;

@@ -11,4 +11,5 @@ mod former;
 mod migrations;
 mod schema;
 mod store;
+mod superuser;
 mod users;
