@@ -46,7 +46,7 @@ impl Admin {
     async fn send_file(&self, method: Method, target: String, row: Bytes, field: &'static str, file: &File) -> Result<Bytes, Error> {
         let token = self.token().await?;
         let mut said = self.http().call(form(&method, &target, &row, field, file).token(&token)).await?;
-        if said.status == hyper::StatusCode::UNAUTHORIZED {
+        if self.was_nobody(&said, &token).await? {
             let token = self.another_token(&token).await?;
             said = self.http().call(form(&method, &target, &row, field, file).token(&token)).await?;
         }
