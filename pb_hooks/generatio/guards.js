@@ -120,7 +120,8 @@ function updateImage(e) {
 
 /** The row's `url` is the path of its stored file, known only here: PocketBase adds letters of its own to a file's name. */
 function nameFile(e) {
-  const files = e.record.getUnsavedFiles("file")
+  // Its name before 0.24.
+  const files = e.record.getUnsavedFiles ? e.record.getUnsavedFiles("file") : e.record.getUploadedFiles("file")
   if (files.length > 0) e.record.set("url", `/api/files/images/${e.record.id}/${files[0].name}`)
   e.next()
 }

@@ -155,7 +155,7 @@ async fn run(world: &World, user: &User, row: &Row) -> Vec<String> {
         ("charge", charged == row.charged && cost == row.charged.iter().sum::<i64>()),
         ("estimated", stored["estimated"] == row.estimated),
         ("picture", copy == row.copy),
-        ("reason", stored["error"].is_null() == (row.http == 200 || row.status == "unknown")),
+        ("reason", stored["error"].is_null() == (row.http == 200)),
         ("submits", submits == 1),
     ];
     let wrong = facts.iter().filter(|(_, holds)| !holds);

@@ -57,7 +57,7 @@ async fn a_wait_that_a_restart_cuts_names_the_job_which_is_taken_up() {
     assert!(!answer.header("retry-after").is_empty(), "{answer:?}");
     world.restart();
     let job = world.job_in(answer.job(), &["awaiting_unlock"]).await;
-    assert_eq!(job["error"], Value::Null);
+    assert_eq!(job["error"]["error"], "unavailable_error", "{job}");
     let user = world.again(&user).await;
     let job = user.ended(answer.job()).await;
     assert_eq!((&job["status"], world.charges(answer.job())), (&json!("completed"), vec![3000]));
