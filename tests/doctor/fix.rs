@@ -7,7 +7,6 @@ use crate::clinic::{Clinic, on_oldest_and_newest};
 on_oldest_and_newest! {
     everything_that_is_ours_is_mended_at_once_and_nothing_else_is_touched;
     sums_are_written_anew_from_the_ledger_and_undercharged_pictures_are_left_to_a_person;
-    what_was_there_before_and_came_later_is_carried;
 }
 
 /// Everything about collections that are not ours, as text.
@@ -84,17 +83,5 @@ fn sums_are_written_anew_from_the_ledger_and_undercharged_pictures_are_left_to_a
     fixed.is_broken_in("books", &["disagree for 1 of 3 users", &cyd, "never charged"]);
     assert_eq!(fixed.done().len(), 2, "{}", fixed.answer);
     assert_eq!(superuser.get(&totals).1["spent_micros"], 5_000);
-    assert!(clinic.doctor(&["--fix"]).done().is_empty());
-}
-
-fn what_was_there_before_and_came_later_is_carried(release: &str) {
-    let clinic = Clinic::on(release);
-    let ann = clinic.user("ann@example.com");
-    clinic.superuser().row("images", &json!({"user_id": ann, "url": "https://x/1.png", "other_info": {"cost_usd": 0.25}}));
-    clinic.doctor(&[]).warns_of("data", &["cost in other_info alone", "--fix"]);
-    let fixed = clinic.doctor(&["--fix"]);
-    fixed.is_well();
-    let record = clinic.superuser().get(&format!("/api/collections/generatio_users/records/{ann}")).1;
-    assert_eq!(record["financial_data"], json!({"total_images": 1, "total_spent": 0.25}));
     assert!(clinic.doctor(&["--fix"]).done().is_empty());
 }
