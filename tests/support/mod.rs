@@ -124,7 +124,16 @@ impl Drop for Sidecar {
 }
 
 pub fn connect(address: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect(address).expect("a listening server");
+    // PocketBase is away for a second when its hooks change.
+    let start = Instant::now();
+    let stream = loop {
+        match TcpStream::connect(address) {
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused && start.elapsed() < Duration::from_secs(5) => {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            connected => break connected.expect("a listening server"),
+        }
+    };
     stream.set_read_timeout(Some(SOON)).unwrap();
     stream.set_write_timeout(Some(SOON)).unwrap();
     stream
