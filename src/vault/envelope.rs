@@ -65,42 +65,6 @@ impl fmt::Display for Iterations {
     }
 }
 
-/// Which format new seals are written in, as the operator says it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum SealFormat {
-    /// `v2`: bound to its owner, with iterations of its own.
-    #[default]
-    V2,
-    /// `former`: what the former extension reads, for as long as the way back must stay open.
-    Former,
-}
-
-/// The text names no format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected v2 or former")]
-pub struct UnknownFormat;
-
-impl FromStr for SealFormat {
-    type Err = UnknownFormat;
-
-    fn from_str(text: &str) -> Result<Self, UnknownFormat> {
-        match text {
-            "v2" => Ok(Self::V2),
-            "former" => Ok(Self::Former),
-            _ => Err(UnknownFormat),
-        }
-    }
-}
-
-impl fmt::Display for SealFormat {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::V2 => "v2",
-            Self::Former => "former",
-        })
-    }
-}
-
 /// How a seal is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
@@ -114,14 +78,6 @@ pub enum Method {
 }
 
 impl Method {
-    /// What the operator's settings ask for; the former format has its own iterations.
-    pub const fn new(format: SealFormat, iterations: Iterations) -> Self {
-        match format {
-            SealFormat::V2 => Self::V2 { iterations },
-            SealFormat::Former => Self::Former,
-        }
-    }
-
     pub(super) const fn iterations(self) -> Iterations {
         match self {
             Self::Former => Iterations::LEAST,

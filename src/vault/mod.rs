@@ -11,7 +11,7 @@ mod secret;
 #[cfg(test)]
 mod tests;
 
-pub use envelope::{Iterations, Malformed, Method, OutOfBounds, SealFormat, Sealed, UnknownFormat};
+pub use envelope::{Iterations, Malformed, Method, OutOfBounds, Sealed};
 pub use key::{Fingerprint, NewPassword, NotAFingerprint, NotAKey, Opened, Password, Unfit};
 
 #[cfg(test)]

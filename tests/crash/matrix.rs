@@ -44,7 +44,7 @@ fn number(name: &str, default: u64) -> u64 {
 }
 
 #[test]
-#[ignore = "takes a quarter of an hour: scripts/crash"]
+#[ignore = "takes minutes: scripts/crash"]
 fn nothing_is_lost_or_paid_twice_at_any_moment_or_at_random_ones() {
     let start = Instant::now();
     let seed = number("CRASH_SEED", std::process::id().into());
