@@ -116,8 +116,8 @@ fn the_healthcheck_exits_0_while_a_sidecar_answers_even_without_pocketbase() {
 #[test]
 fn logs_can_be_read_by_machines() {
     let sidecar = Sidecar::start(Upstream::ok().address, &["--log-format", "json"]);
-    let line = sidecar.log();
-    let json: serde_json::Value = serde_json::from_str(line.trim()).expect("a JSON line");
+    let log = sidecar.log();
+    let json: serde_json::Value = serde_json::from_str(log.lines().next().expect("a line")).expect("a JSON line");
     assert_eq!(json["level"], "INFO");
     assert!(json["message"].as_str().is_some_and(|message| message.starts_with("listening on http://")));
 }

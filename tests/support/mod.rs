@@ -6,11 +6,22 @@ pub mod relay;
 pub mod rest;
 pub mod upstream;
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::fs::File;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::os::unix::fs::FileExt;
+use std::process::{Child, Command};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+
+/// A file that nobody else can find.
+fn nameless_file() -> File {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let path = std::env::temp_dir().join(format!("generatio-log-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)));
+    let file = File::options().read(true).append(true).create_new(true).open(&path).expect("a file in the folder for temporary ones");
+    std::fs::remove_file(&path).expect("it was made just now");
+    file
+}
 
 /// A generous bound for whatever a test waits for.
 pub const SOON: Duration = Duration::from_secs(20);
@@ -19,7 +30,8 @@ pub const SOON: Duration = Duration::from_secs(20);
 pub struct Sidecar {
     pub address: SocketAddr,
     child: Child,
-    log: Arc<Mutex<String>>,
+    /// A file without a name: what the process has written can be read here before its next answer arrives.
+    log: File,
 }
 
 impl Sidecar {
@@ -31,36 +43,33 @@ impl Sidecar {
     /// Starts one by a command that becomes the program.
     pub fn start_by(mut command: Command, upstream: SocketAddr, flags: &[&str]) -> Self {
         let url = format!("http://{upstream}");
-        let mut child = command
+        let log = nameless_file();
+        let child = command
             .args(["serve", "--listen", "127.0.0.1:0", "--pocketbase-url", &url])
             .args(if flags.contains(&"--log") { [].as_slice() } else { &["--log", "debug"] })
             .args(flags)
-            .stderr(Stdio::piped())
+            .stderr(log.try_clone().expect("a second handle"))
             .spawn()
             .expect("the sidecar starts");
-        let mut lines = BufReader::new(child.stderr.take().expect("standard error is piped"));
-        let log = Arc::new(Mutex::new(String::new()));
-        let mut address = None;
-        while address.is_none() {
-            let mut line = String::new();
-            assert_ne!(lines.read_line(&mut line).expect("readable"), 0, "the sidecar ended: {}", log.lock().unwrap());
-            address = line.split("listening on http://").nth(1).and_then(|rest| rest.split([' ', '"']).next()?.parse().ok());
-            log.lock().unwrap().push_str(&line);
-        }
-        let sink = Arc::clone(&log);
-        std::thread::spawn(move || {
-            let mut line = String::new();
-            while lines.read_line(&mut line).is_ok_and(|read| read > 0) {
-                sink.lock().unwrap().push_str(&line);
-                line.clear();
+        let mut sidecar = Self { address: SocketAddr::from(([127, 0, 0, 1], 0)), child, log };
+        until("an address is printed", || {
+            let log = sidecar.log();
+            if let Some(ended) = sidecar.child.try_wait().expect("a child of ours") {
+                panic!("the sidecar ended, {ended}: {log}");
             }
+            let Some((_, rest)) = log.split_once("listening on http://") else { return false };
+            let Some((address, _)) = rest.split_once([' ', '"']) else { return false };
+            sidecar.address = address.parse().expect("an address");
+            true
         });
-        Self { address: address.expect("an address was printed"), child, log }
+        sidecar
     }
 
     /// What it has logged so far.
     pub fn log(&self) -> String {
-        self.log.lock().unwrap().clone()
+        let mut bytes = vec![0; self.log.metadata().expect("a file").len() as usize];
+        self.log.read_exact_at(&mut bytes, 0).expect("a file that only grows");
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 
     pub fn pid(&self) -> u32 {
