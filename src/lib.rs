@@ -31,5 +31,6 @@ pub mod wire;
 pub mod config;
 pub mod id;
 pub mod money;
+pub mod sse;
 
 pub mod simulator;

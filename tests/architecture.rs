@@ -14,7 +14,7 @@ const LAYERS: &[&[&str]] = &[
     &["keys"],
     &["sessions", "pocketbase", "fal"],
     &["vault", "reply", "wire"],
-    &["money", "id", "config", "simulator"],
+    &["money", "id", "config", "sse", "simulator"],
 ];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {

@@ -93,7 +93,13 @@ impl Listener {
         });
         let served = server::run(self.socket, Arc::clone(&app), shutdown).await;
         app.tasks.close();
-        let all = async { tokio::join!(app.tasks.wait(), stop).1 };
+        let all = async {
+            app.tasks.wait().await;
+            // A request may have begun a job while the others stopped.
+            let stopped = stop.await;
+            app.jobs.stop().await;
+            stopped
+        };
         if timeout(app.config.drain_timeout.duration(), all).await.is_err() {
             tracing::warn!(tasks = app.tasks.len(), "the drain time-out has passed: work for clients that left is cut");
         }

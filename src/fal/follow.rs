@@ -50,6 +50,25 @@ pub enum Cancellation {
     NotFound,
 }
 
+impl State {
+    /// One state, as an event of FAL's stream has it.
+    pub(super) fn read(json: &[u8]) -> Result<Self, Error> {
+        let body = serde_json::from_slice(json).map_err(|_| Error::Malformed { what: What::Status, why: "it is not JSON" })?;
+        Self::of(&body)
+    }
+
+    fn of(body: &Value) -> Result<Self, Error> {
+        let text = |name: &str| body[name].as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+        match body["status"].as_str() {
+            Some("IN_QUEUE") => Ok(Self::Queued { position: body["queue_position"].as_u64().and_then(|place| place.try_into().ok()) }),
+            Some("IN_PROGRESS") => Ok(Self::Running),
+            Some("COMPLETED") => Ok(Self::Completed { error: text("error").or_else(|| text("error_type")) }),
+            Some(_) => Err(Error::Malformed { what: What::Status, why: "it names a state that FAL does not have" }),
+            None => Err(Error::Malformed { what: What::Status, why: "it names no state" }),
+        }
+    }
+}
+
 impl Client {
     /// How a job stands.
     ///
@@ -58,14 +77,7 @@ impl Client {
     pub async fn status(&self, key: Key<'_>, job: &Handle) -> Result<State, Error> {
         let bounds = Bounds { what: What::Status, time: self.settings.timeouts.follow, size: SMALL };
         let (_, body) = ask(json(self.follower.get(job.status_url.clone())), key, bounds).await?.success(What::Status)?;
-        let text = |name: &str| body[name].as_str().filter(|text| !text.is_empty()).map(str::to_owned);
-        match body["status"].as_str() {
-            Some("IN_QUEUE") => Ok(State::Queued { position: body["queue_position"].as_u64().and_then(|place| place.try_into().ok()) }),
-            Some("IN_PROGRESS") => Ok(State::Running),
-            Some("COMPLETED") => Ok(State::Completed { error: text("error").or_else(|| text("error_type")) }),
-            Some(_) => Err(Error::Malformed { what: What::Status, why: "it names a state that FAL does not have" }),
-            None => Err(Error::Malformed { what: What::Status, why: "it names no state" }),
-        }
+        State::of(&body)
     }
 
     /// What a job gave. It can be asked for again, for as long as FAL keeps it: an hour, or six minutes (facts: fal.md 1.5).

@@ -22,6 +22,7 @@ mod prices;
 mod reach;
 mod said;
 mod settings;
+mod states;
 mod submit;
 mod urls;
 
@@ -58,6 +59,8 @@ pub struct Client {
     /// Never uses a connection twice and speaks only HTTP/1.1, so that nothing below us has a reason to send a request again.
     submitter: reqwest::Client,
     follower: reqwest::Client,
+    /// Apart from the follower, which must not wait behind streams that last as long as their jobs.
+    listener: reqwest::Client,
     /// Is never given a key.
     downloader: reqwest::Client,
     downloads: Semaphore,
@@ -86,11 +89,13 @@ impl Client {
         if let Some(url) = settings.with_key().into_iter().find(|url| url.is_clear_text() && !settings.insecure) {
             return Err(SetupError::ClearText(url.clone()));
         }
-        let build = |change: fn(reqwest::ClientBuilder) -> reqwest::ClientBuilder| build(&settings, change);
+        let silence = settings.timeouts.silence;
+        let build = |change: &dyn Fn(reqwest::ClientBuilder) -> reqwest::ClientBuilder| build(&settings, change);
         Ok(Self {
-            submitter: build(|builder| builder.pool_max_idle_per_host(0).http1_only())?,
-            follower: build(|builder| builder)?,
-            downloader: build(|builder| builder)?,
+            submitter: build(&|builder| builder.pool_max_idle_per_host(0).http1_only())?,
+            follower: build(&|builder| builder)?,
+            listener: build(&|builder| builder.read_timeout(silence))?,
+            downloader: build(&|builder| builder)?,
             downloads: Semaphore::new(MOST_DOWNLOADS),
             prices: prices::Cache::default(),
             settings,
@@ -104,7 +109,7 @@ impl Client {
 }
 
 /// What all three clients have in common. Proxies of the environment are not used: a key goes where the settings say and nowhere else.
-fn build(settings: &Settings, change: fn(reqwest::ClientBuilder) -> reqwest::ClientBuilder) -> Result<reqwest::Client, SetupError> {
+fn build(settings: &Settings, change: &dyn Fn(reqwest::ClientBuilder) -> reqwest::ClientBuilder) -> Result<reqwest::Client, SetupError> {
     let builder = || {
         let builder = reqwest::Client::builder()
             .user_agent(USER_AGENT)

@@ -70,6 +70,8 @@ pub struct Timeouts {
     pub follow: Duration,
     /// A result, which is larger.
     pub result: Duration,
+    /// The next bytes of a stream of states; FAL sends some every 15 seconds (facts: fal.md 1.4).
+    pub silence: Duration,
     /// Prices, balance, one page of the history.
     pub platform: Duration,
     /// A whole picture.
@@ -86,6 +88,7 @@ impl Default for Timeouts {
             submit: seconds(60),
             follow: seconds(15),
             result: seconds(60),
+            silence: seconds(40),
             platform: seconds(10),
             picture: seconds(120),
             stall: seconds(20),

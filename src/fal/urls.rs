@@ -107,6 +107,15 @@ impl<'a> Links<'a> {
 }
 
 impl Handle {
+    /// Where FAL says by itself how the job stands.
+    pub(super) fn stream_url(&self) -> Url {
+        let mut url = self.status_url.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().push("stream");
+        }
+        url
+    }
+
     /// Takes each address that leads to the queue we know, and FAL's documented form in the place of one that does not: a key is sent
     /// there, and a job that is paid for is not given up for a strange address.
     pub(super) fn new(queue: &FalUrl, endpoint: &EndpointId, request_id: RequestId, links: Links<'_>) -> Self {
@@ -146,6 +155,7 @@ mod tests {
         };
         let handle = handle(given);
         assert_eq!(handle.status_url.as_str(), "https://queue.fal.run/fal-ai/flux/requests/1/status?x=1");
+        assert_eq!(handle.stream_url().as_str(), "https://queue.fal.run/fal-ai/flux/requests/1/status/stream?x=1");
         assert_eq!(handle.response_url.as_str(), "https://queue.fal.run/fal-ai/flux/requests/1/response");
     }
 

@@ -5,6 +5,7 @@
 
 mod failure;
 mod late;
+mod news;
 mod order;
 mod recover;
 mod row;
@@ -14,7 +15,7 @@ mod slots;
 mod store;
 mod submit;
 mod turns;
-mod withdrawn;
+mod unsent;
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -27,7 +28,7 @@ use serde_json::Value;
 use tokio::runtime::Handle;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -54,7 +55,7 @@ pub struct Jobs {
     pace: DefaultKeyedRateLimiter<UserId>,
     running: Mutex<HashMap<JobId, Running>>,
     turns: turns::Turns,
-    withdrawn: withdrawn::Withdrawn,
+    unsent: unsent::Unsent,
     late: late::Late,
     runtime: Handle,
     tasks: TaskTracker,
@@ -81,6 +82,8 @@ pub enum Waited {
 
 /// How long somebody who waits is kept waiting for news of a submit whose answer was lost.
 const HOPE: Duration = Duration::from_secs(10);
+/// Unfinished jobs without a task are looked at this often, if nothing else gives cause.
+const LOOK_AGAIN: Duration = Duration::from_secs(3600);
 /// Between attempts to write what must be written.
 const PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -109,7 +112,7 @@ impl Jobs {
             pace: RateLimiter::keyed(Quota::per_minute(per_minute)),
             running: Mutex::default(),
             turns: turns::Turns::default(),
-            withdrawn: withdrawn::Withdrawn::default(),
+            unsent: unsent::Unsent::default(),
             late: late::Late::default(),
             runtime: Handle::current(),
             tasks: TaskTracker::new(),
@@ -181,11 +184,11 @@ impl Jobs {
         let late = self.late.run(&self.admin, &self.fal);
         let taking_up = async {
             loop {
-                match changes.recv().await {
-                    // What was missed may have been that PocketBase is back.
-                    Ok(Change::Ready) | Err(RecvError::Lagged(_)) => self.recover().await,
-                    Ok(Change::User(_) | Change::Anything) => {}
-                    Err(RecvError::Closed) => return,
+                match timeout(LOOK_AGAIN, changes.recv()).await {
+                    // What was missed may have been that PocketBase is back; and a job that nobody heard of for too long has to end.
+                    Ok(Ok(Change::Ready) | Err(RecvError::Lagged(_))) | Err(_) => self.recover().await,
+                    Ok(Ok(Change::User(_) | Change::Anything)) => {}
+                    Ok(Err(RecvError::Closed)) => return,
                 }
                 self.pace.retain_recent();
             }

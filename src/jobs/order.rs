@@ -3,15 +3,17 @@
 use std::str::FromStr;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::Jobs;
-use super::row::JobRow;
-use super::run::Origin;
+use super::row::{JobRow, Status};
+use super::run::{Origin, stamp};
 use super::slots::Place;
+use super::unsent::Fate;
 use crate::fal::FieldFault;
 use crate::id::{FolderId, JobId, UserId};
 use crate::pocketbase;
@@ -131,27 +133,33 @@ impl Jobs {
             self.go_on(row.clone(), session.key, &CancellationToken::new());
             return Ok(row);
         }
-        let (row, place) = self.prepare(user, id, &order, &session).await?;
+        let (mut row, place) = self.prepare(user, id, &order, &session).await?;
+        let slot = if self.stopping.is_cancelled() { None } else { place.slot_now() };
+        if slot.is_some() {
+            // One write for what would be two: nothing is sent before it is answered.
+            row["status"] = json!(Status::Submitting);
+            row["submitted_at"] = stamp(Timestamp::now()).into();
+        }
         match self.admin.create::<JobRow>(&row, Repeat::Harmless).await {
             Ok(row) => {
-                self.start(row.clone(), session.key, place, Origin::Begun, CancellationToken::new());
+                self.start(row.clone(), session.key, place, Origin::Begun(slot), CancellationToken::new());
                 Ok(row)
             }
             Err(error) if error.refusal().is_some_and(pocketbase::refusal::Refusal::is_not_unique) => {
-                drop(place);
+                drop((slot, place));
                 self.taken(user, id, &order, session.key, error).await
             }
             Err(error) => {
-                // A repeat would be another job: this one must not be begun as well, should its row be there.
-                if order.idempotency.is_none() && error.refusal().is_none() {
-                    self.withdrawn.add(id);
+                if error.refusal().is_none() {
+                    // A repeat without an idempotency key would be another job: this one must not be begun as well.
+                    self.unsent.add(id, if order.idempotency.is_none() { Fate::Withdrawn } else { Fate::Expected });
                 }
                 Err(error.into())
             }
         }
     }
 
-    /// A row with this id was there: our own, from an attempt whose answer was lost. Nobody else can have begun it.
+    /// A row with this id was there: our own, from an attempt whose answer was lost. Nobody else can have begun it, so nothing was sent.
     async fn taken(
         self: &Arc<Self>,
         user: UserId,
@@ -162,6 +170,7 @@ impl Jobs {
     ) -> Result<JobRow, Refusal> {
         let Some(row) = self.view(user, id).await? else { return Err(error.into()) };
         let row = same(row, order)?;
+        self.unsent.add(id, Fate::Expected);
         self.go_on(row.clone(), key, &CancellationToken::new());
         Ok(row)
     }

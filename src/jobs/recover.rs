@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::row::{Failure, JobRow, Status};
 use super::run::{Origin, stamp};
 use super::submit::is_too_old;
+use super::unsent::Fate;
 use super::{Jobs, Unwritten};
 use crate::id::{JobId, UserId};
 use crate::pocketbase::filter::{Comparison, Filter, Query};
@@ -83,7 +84,7 @@ impl Jobs {
                 return;
             }
         };
-        if self.withdrawn.has(&row) {
+        if self.unsent.fate(id) == Some(Fate::Withdrawn) {
             return self.withdraw(&row).await;
         }
         match self.keys.sessions.key_of(row.user_id, Instant::now()) {
@@ -97,9 +98,12 @@ impl Jobs {
     }
 
     /// Gives an unfinished job its task, unless it has one; gives it back if this is not its key. To be called in the job's turn.
-    pub(super) fn go_on(self: &Arc<Self>, row: JobRow, key: Arc<Opened>, cancel: &CancellationToken) -> Option<JobRow> {
+    pub(super) fn go_on(self: &Arc<Self>, mut row: JobRow, key: Arc<Opened>, cancel: &CancellationToken) -> Option<JobRow> {
         if row.status.is_over() || self.running.lock().contains_key(&row.id) {
             return None;
+        }
+        if self.unsent.take(row.id).is_some() {
+            row.was_not_sent();
         }
         // What was never submitted can be submitted with any key of its user.
         if row.submitted_at.is_some() && !row.is_of(key.fingerprint()) {

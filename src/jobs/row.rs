@@ -193,6 +193,11 @@ impl JobRow {
         self.error = None;
     }
 
+    /// It says that it may have been sent, and was not.
+    pub(super) fn was_not_sent(&mut self) {
+        (self.status, self.submitted_at) = (Status::Created, None);
+    }
+
     /// What FAL is sent.
     pub fn input(&self) -> Map<String, Value> {
         let mut input = self.parameters.clone();

@@ -1,5 +1,6 @@
 //! One job's task, from wherever its row stands to its end.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,8 +10,9 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::news::News;
 use super::row::{Failure, JobRow, Status};
-use super::slots::Place;
+use super::slots::{Place, Slot};
 use super::submit::is_too_old;
 use super::{Jobs, Running, Unwritten};
 use crate::fal::{self, Cancellation, Charge, EndpointId, Fetched, Handle, Key, Links, State, What};
@@ -24,7 +26,7 @@ pub(super) struct Run {
     pub(super) key: Arc<Opened>,
     pub(super) view: watch::Sender<JobRow>,
     pub(super) cancel: CancellationToken,
-    /// Whether an earlier task may have stored something already.
+    /// Whether an earlier task may have sent or stored something already.
     pub(super) taken_up: bool,
     /// Whether the row is gone, and the user with it. Money is settled all the same.
     pub(super) orphan: bool,
@@ -36,10 +38,9 @@ pub(super) struct Run {
 }
 
 /// Where a task's row comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
-    /// It was made for this task.
-    Begun,
+    /// It was made for this task. Where a slot was free it says `submitting` already, and nothing was sent.
+    Begun(Option<Slot>),
     /// An earlier task may have done something already.
     TakenUp,
 }
@@ -53,11 +54,8 @@ pub(super) enum Left {
     Parked,
 }
 
-/// FAL's status is asked for this often, at first and at last.
-const POLL: Duration = Duration::from_millis(250);
-const SLOWEST_POLL: Duration = Duration::from_secs(2);
-/// Progress is written this often at most: each write costs PocketBase one.
-const PROGRESS_EVERY: Duration = Duration::from_secs(2);
+/// Progress is written this often at most: each write costs PocketBase one, and many jobs are over by then.
+const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 /// As often in a row as FAL may say that it does not know a request, or something of that kind: its answers can lag behind its submits.
 const MOST_STRANGE: u32 = 10;
 /// As often as a failed request's answer is asked for again: it may be the asking that failed.
@@ -72,19 +70,24 @@ impl Jobs {
         let (view, receiver) = watch::channel(row.clone());
         {
             let mut running = self.running.lock();
-            if running.contains_key(&id) || self.stopping.is_cancelled() {
+            // What says `submitting` has not been sent: it goes on to where a restart finds it at FAL.
+            let is_sent_now = matches!(origin, Origin::Begun(Some(_)));
+            if running.contains_key(&id) || self.stopping.is_cancelled() && !is_sent_now {
                 return;
             }
             running.insert(id, Running { view: receiver, cancel: cancel.clone() });
         }
         let jobs = Arc::clone(self);
-        let taken_up = origin == Origin::TakenUp;
+        let (taken_up, slot) = match origin {
+            Origin::Begun(slot) => (false, slot),
+            Origin::TakenUp => (true, None),
+        };
         let (orphan, written, owed) = (false, Instant::now(), Map::new());
         let run = Run { jobs: Arc::clone(self), row, key, view, cancel, taken_up, orphan, written, shown, owed };
         self.tasks.spawn_on(
             async move {
                 let entry = Entry { jobs: Arc::clone(&jobs), id };
-                run.go_on(place).await;
+                run.go_on(place, slot).await;
                 drop(entry);
             },
             &self.runtime,
@@ -105,10 +108,11 @@ impl Drop for Entry {
 }
 
 impl Run {
-    async fn go_on(mut self, place: Place) {
+    async fn go_on(mut self, place: Place, slot: Option<Slot>) {
         let stopping = self.jobs.stopping.clone();
         let slot = tokio::select! {
-            slot = place.slot() => slot,
+            biased;
+            slot = async { match slot { Some(slot) => slot, None => place.slot().await } } => slot,
             () = stopping.cancelled() => return,
             () = self.cancel.clone().cancelled_owned(), if self.row.submitted_at.is_none() => {
                 self.end(Status::Cancelled, None, Charge::NOTHING).await;
@@ -136,6 +140,7 @@ impl Run {
                 Ok(self.jobs.fal.handle(&endpoint, id, links))
             }
             (Err(_), None) => self.submit(&endpoint).await,
+            (Err(_), Some(_)) if !self.taken_up => self.send(&endpoint).await,
             (Err(_), Some(_)) => self.reconcile(&endpoint).await,
         };
         match found {
@@ -146,14 +151,28 @@ impl Run {
 
     /// From FAL's queue to the end.
     async fn follow(&mut self, endpoint: &EndpointId, handle: &Handle) -> Left {
-        let mut pause = POLL;
+        let (jobs, key) = (Arc::clone(&self.jobs), Arc::clone(&self.key));
+        let mut states = pin!(jobs.fal.states(Key::of(&key), handle));
+        let mut news = News::of(states.as_mut());
         let (mut strange, mut failed) = (0, 0);
         let mut asked_to_cancel = false;
         loop {
             if self.cancel.is_cancelled() && !asked_to_cancel {
                 asked_to_cancel = self.ask_to_cancel(handle).await;
             }
-            match self.poll(handle).await {
+            let (cancel, stopping) = (self.cancel.clone(), self.jobs.stopping.clone());
+            // Where FAL could not be asked to cancel, it is asked at the usual pace.
+            let cancelling = cancel.is_cancelled();
+            let said = tokio::select! {
+                said = news.next() => said,
+                () = cancel.cancelled(), if !cancelling => continue,
+                () = stopping.cancelled() => return Left::Parked,
+                () = sleep(self.until_shown()), if self.is_ahead() => {
+                    self.show().await;
+                    continue;
+                }
+            };
+            match self.learn(said, handle).await {
                 Ok(None) => strange = 0,
                 Ok(Some(Fetched::Done(output))) => return self.deliver(endpoint, *output).await,
                 Ok(Some(Fetched::Failed(fal::Error::Unavailable(_)))) if failed < MOST_FAILED_FETCHES => failed += 1,
@@ -171,26 +190,20 @@ impl Run {
             if is_too_old(&self.row, Timestamp::now()) {
                 return self.fail(Failure::forgotten()).await;
             }
-            let (cancel, stopping) = (self.cancel.clone(), self.jobs.stopping.clone());
-            // Where FAL could not be asked to cancel, it is asked at the usual pace.
-            let cancelling = cancel.is_cancelled();
-            tokio::select! {
-                () = sleep(pause) => {}
-                () = cancel.cancelled(), if !cancelling => {}
-                () = stopping.cancelled() => return Left::Parked,
-            }
-            pause = (pause * 2).min(SLOWEST_POLL);
         }
     }
 
-    /// One look at FAL; the result, once there is one.
-    async fn poll(&mut self, handle: &Handle) -> Result<Option<Fetched>, fal::Error> {
+    /// What is to be made of a state that FAL said, or says when it is asked; the result, once there is one.
+    async fn learn(&mut self, said: Option<State>, handle: &Handle) -> Result<Option<Fetched>, fal::Error> {
         let key = Arc::clone(&self.key);
         let key = Key::of(&key);
-        let state = match self.jobs.fal.status(key, handle).await {
-            // A state that FAL did not use to have may still have a result.
-            Err(fal::Error::Malformed { what: What::Status, .. }) => return self.jobs.fal.result(key, handle).await.map(Some),
-            state => state?,
+        let state = match said {
+            Some(state) => state,
+            None => match self.jobs.fal.status(key, handle).await {
+                // A state that FAL did not use to have may still have a result.
+                Err(fal::Error::Malformed { what: What::Status, .. }) => return self.jobs.fal.result(key, handle).await.map(Some),
+                state => state?,
+            },
         };
         match state {
             State::Queued { position } => self.progress(Status::Queued, position.unwrap_or(0)).await,
@@ -218,9 +231,23 @@ impl Run {
             self.row.queue_position = position;
             self.view.send_replace(self.row.clone());
         }
-        if self.shown == (status, position) || self.written.elapsed() < PROGRESS_EVERY || self.orphan {
-            return;
+        if self.is_ahead() && self.until_shown().is_zero() {
+            self.show().await;
         }
+    }
+
+    /// Whether the row does not show what is known.
+    fn is_ahead(&self) -> bool {
+        self.shown != (self.row.status, self.row.queue_position) && !self.orphan
+    }
+
+    fn until_shown(&self) -> Duration {
+        PROGRESS_EVERY.saturating_sub(self.written.elapsed())
+    }
+
+    /// Once: what was not written now is written with the next change.
+    async fn show(&mut self) {
+        let (status, position) = (self.row.status, self.row.queue_position);
         self.written = Instant::now();
         self.shown = (status, position);
         self.row.seq += 1;

@@ -63,6 +63,13 @@ impl Slots {
 }
 
 impl Place {
+    /// A slot, if one is free and nobody waits for it.
+    pub(super) fn slot_now(&self) -> Option<Slot> {
+        let theirs = Arc::clone(&self.theirs).try_acquire_owned().ok()?;
+        let any = Arc::clone(&self.slots.all).try_acquire_owned().ok()?;
+        Some(Slot { _theirs: theirs, _any: any })
+    }
+
     /// Waits for a slot: the user's own first, so that nobody's queue stands in another's way.
     pub(super) async fn slot(&self) -> Slot {
         const OPEN: &str = "the semaphores are never closed";

@@ -35,11 +35,8 @@ struct Place {
 }
 
 impl Run {
-    /// Sends the job to FAL: once, and never again.
+    /// Writes that the job is on its way to FAL, and sends it: once, and never again.
     pub(super) async fn submit(&mut self, endpoint: &EndpointId) -> Result<Handle, Left> {
-        if self.cancel.is_cancelled() {
-            return Err(self.end(Status::Cancelled, None, Charge::NOTHING).await);
-        }
         let now = Timestamp::now();
         self.row.status = Status::Submitting;
         self.row.submitted_at = Some(now);
@@ -47,6 +44,14 @@ impl Run {
         let patch = json!({ "submitted_at": stamp(now), "key_fingerprint": self.row.key_fingerprint });
         if self.write(patch).await.is_err() || self.orphan {
             return Err(Left::Parked);
+        }
+        self.send(endpoint).await
+    }
+
+    /// The one POST of a job whose row says `submitting`, and of which nothing was sent.
+    pub(super) async fn send(&mut self, endpoint: &EndpointId) -> Result<Handle, Left> {
+        if self.cancel.is_cancelled() {
+            return Err(self.end(Status::Cancelled, None, Charge::NOTHING).await);
         }
         let submitted = self.jobs.fal.submit(Key::of(&self.key), endpoint, &self.row.input()).await;
         match submitted {

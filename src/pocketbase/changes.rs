@@ -12,12 +12,13 @@ use tokio::time::{Instant, sleep, timeout};
 use super::Error;
 use super::admin::{Admin, Repeat, parse};
 use super::callers::Callers;
-use super::events::{Changed, Event, Events};
+use super::events::{Changed, Events};
 use super::http::{Call, Http};
 use super::readiness::{Found, HOOKS_VERSION, Readiness};
 use super::refusal::Refusal;
 use super::rows::Table;
 use crate::id::UserId;
+use crate::sse::Event;
 
 /// What others want to hear.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,7 +131,7 @@ impl Watch {
     /// Until the stream ends.
     async fn hear(&self, events: &mut Events, topics: &[String; 2]) -> Result<(), Error> {
         while let Some(event) = events.next().await? {
-            if event.topic != topics[1] {
+            if event.name != topics[1] {
                 self.changed(&event);
             }
         }
@@ -149,7 +150,7 @@ impl Watch {
                 }
                 event = events.next() => match event? {
                     None => return Ok(false),
-                    Some(event) if event.topic == topics[1] => heard = true,
+                    Some(event) if event.name == topics[1] => heard = true,
                     Some(event) => self.changed(&event),
                 }
             }
@@ -181,7 +182,7 @@ impl Watch {
                 self.tell(Change::User(user));
             }
             None => {
-                tracing::warn!(topic = event.topic, "an event of PocketBase's could not be read");
+                tracing::warn!(topic = event.name, "an event of PocketBase's could not be read");
                 self.callers.forget_all();
             }
         }

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::Error;
 use super::http::{Call, Http};
 use super::pool::{self, Answer};
+use crate::sse::{self, Event};
 
 /// Longer than any event that we subscribe to: they carry an id.
 const LONGEST: usize = 64 * 1024;
@@ -17,13 +18,6 @@ const LONGEST: usize = 64 * 1024;
 pub(super) struct Events {
     body: Answer,
     buffer: Vec<u8>,
-}
-
-/// One event: a topic, and its data as JSON.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Event {
-    pub(super) topic: String,
-    pub(super) data: String,
 }
 
 /// What a changed row's event carries, asked for with `fields=id`.
@@ -51,7 +45,7 @@ impl Events {
     /// The next event; none when PocketBase ended the stream.
     pub(super) async fn next(&mut self) -> Result<Option<Event>, Error> {
         loop {
-            if let Some(event) = take_event(&mut self.buffer) {
+            if let Some(event) = sse::take(&mut self.buffer) {
                 return Ok(Some(event));
             }
             let Some(frame) = self.body.frame().await else { return Ok(None) };
@@ -61,32 +55,5 @@ impl Events {
             }
             self.buffer.extend_from_slice(&data);
         }
-    }
-}
-
-/// Takes the first whole event out of what has arrived.
-fn take_event(buffer: &mut Vec<u8>) -> Option<Event> {
-    let end = buffer.windows(2).position(|two| two == b"\n\n")?;
-    let text = String::from_utf8_lossy(&buffer[..end]).into_owned();
-    buffer.drain(..end + 2);
-    let field = |name: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-        line.map(|value| value.strip_prefix(' ').unwrap_or(value).to_owned()).unwrap_or_default()
-    };
-    Some(Event { topic: field("event"), data: field("data") })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn events_are_taken_one_by_one_and_a_half_one_waits() {
-        let mut buffer = b"id:1\nevent:PB_CONNECT\ndata:{\"clientId\":\"x\"}\n\nevent: a/*\ndata: {}\n\nid:3\nevent".to_vec();
-        let event = |topic: &str, data: &str| Some(Event { topic: topic.into(), data: data.into() });
-        assert_eq!(take_event(&mut buffer), event("PB_CONNECT", "{\"clientId\":\"x\"}"));
-        assert_eq!(take_event(&mut buffer), event("a/*", "{}"));
-        assert_eq!(take_event(&mut buffer), None);
-        assert_eq!(buffer, b"id:3\nevent");
     }
 }

@@ -12,8 +12,9 @@ use tokio::sync::oneshot;
 use super::Busy;
 use crate::vault::{self, CannotOpen, Method, NewPassword, Opened, Owner, Password, Sealed};
 
-/// Added to the threads' niceness: on a busy core they get about a tenth of what others get.
-const NICENESS: i32 = 10;
+/// Added to the threads' niceness: on a busy core they get a third of what others get at most. They get much less, since they offer the
+/// core to others all the time (`vault`); with a lower priority as well, nobody could open a session on a busy machine.
+const NICENESS: i32 = 5;
 
 /// A few threads and a short queue before them. When it is dropped, the work at hand is finished and the rest forgotten.
 pub struct Derivations {

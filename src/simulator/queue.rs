@@ -72,12 +72,8 @@ pub(super) async fn status(world: Arc<World>, call: Call) -> Answer {
         let (account, id) = request(state, &call, now)?;
         let Account { lane, jobs, .. } = account;
         let job = jobs.get_mut(&id).ok_or_else(not_found)?;
-        job.polls += 1;
-        if job.faults.acts(Knob::Status404, job.polls) {
-            return Ok(not_found());
-        }
-        if job.faults.acts(Knob::Status500, job.polls) {
-            return Ok(failure(&Failure::infrastructure("internal_error")));
+        if let Some(refused) = refused(job) {
+            return Ok(refused);
         }
         let status = if job.ended().is_some() { 200 } else { 202 };
         let body = status_body(job, lane.position(id), wants_logs(&call), now);
@@ -85,10 +81,22 @@ pub(super) async fn status(world: Arc<World>, call: Call) -> Answer {
     })
 }
 
+/// What a knob makes of a look at how a job stands, by one request or by a stream.
+fn refused(job: &mut Job) -> Option<Response> {
+    job.polls += 1;
+    if job.faults.acts(Knob::Status404, job.polls) {
+        return Some(not_found());
+    }
+    job.faults.acts(Knob::Status500, job.polls).then(|| failure(&Failure::infrastructure("internal_error")))
+}
+
 /// `GET …/status/stream`: an event for every change, a comment every 15 seconds, the end after COMPLETED.
 pub(super) async fn status_stream(world: Arc<World>, call: Call) -> Answer {
     let (key, id) = world.act(|state, now| {
-        let (_, id) = request(state, &call, now)?;
+        let (account, id) = request(state, &call, now)?;
+        if let Some(refused) = account.jobs.get_mut(&id).and_then(refused) {
+            return Err(refused.into());
+        }
         Ok::<_, Stop>((state.caller(&call, "", now)?, id))
     })?;
     Ok(tagged(sse::status(world, key, id, wants_logs(&call)), id))

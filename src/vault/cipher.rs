@@ -2,10 +2,10 @@
 
 use aes_gcm::aead::{AeadInOut, Generate};
 use aes_gcm::{Aes256Gcm, KeyInit};
-use sha2::Sha256;
 
 use super::envelope::{Method, NONCE, SALT, Sealed};
 use super::key::{Opened, Password};
+use super::prf::Polite;
 use super::secret::Secret;
 use super::{CannotOpen, Iterations, Owner};
 
@@ -22,7 +22,7 @@ pub(super) fn derive(password: &Password, salt: &[u8; SALT], iterations: Iterati
     #[cfg(test)]
     super::tests::count(iterations);
     let mut key = Secret::new(vec![0; 32]);
-    pbkdf2::pbkdf2_hmac::<Sha256>(password.bytes(), salt, iterations.count(), key.bytes_mut());
+    pbkdf2::pbkdf2::<Polite>(password.bytes(), salt, iterations.count(), key.bytes_mut()).expect("HMAC takes keys of any length");
     key
 }
 

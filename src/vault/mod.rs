@@ -7,6 +7,7 @@
 mod cipher;
 mod envelope;
 mod key;
+mod prf;
 mod secret;
 #[cfg(test)]
 mod tests;

@@ -14,7 +14,7 @@ const LOST: &str = "a cat [[sim:drop_after_accept]]";
 fn what_fal_made_while_pocketbase_was_away_is_fetched_at_once_and_stored_when_it_is_back() {
     let mut world = World::new();
     let order = Order::new("a");
-    let moment = Moment::new(Link::PocketBase, "PATCH /api/collections/generations/records/*", 2, Phase::BeforeRequest);
+    let moment = Moment::new(Link::PocketBase, "PATCH /api/collections/generations/records/*", 1, Phase::BeforeRequest);
     world.arm(Some((moment, Target::PocketBase)));
     let asked = world.generate(&order);
     until("PocketBase is killed", || world.gate.has_struck());

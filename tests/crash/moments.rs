@@ -31,8 +31,8 @@ pub fn all_is_well(verdict: &Verdict, ends: &[(&str, usize)]) {
 }
 
 #[test]
-fn a_job_whose_row_was_made_and_whose_sidecar_died_before_it_knew_is_done_once() {
-    crash(Target::Sidecar, BeforeAnswer, Link::PocketBase, CREATE, 1, "completed");
+fn a_job_whose_row_says_submitting_and_whose_sidecar_died_before_it_knew_is_not_sent() {
+    crash(Target::Sidecar, BeforeAnswer, Link::PocketBase, CREATE, 1, "unknown");
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn a_job_whose_row_was_made_and_whose_answer_was_cut_is_done_once() {
 fn a_job_that_may_have_been_sent_is_found_or_says_that_nobody_knows() {
     // It dies a moment after the answer has passed: whether it had written to FAL by then differs from run to run.
     let mut world = World::new();
-    let when = When::At(Moment::new(Link::PocketBase, WRITE, 1, AfterAnswer));
+    let when = When::At(Moment::new(Link::PocketBase, CREATE, 1, AfterAnswer));
     let (struck, verdict) = world.strike(&when, Target::Sidecar, &[Order::new("a")]);
     assert!(struck, "{when:?} never came: {:#?}", world.gate.passed());
     assert_eq!(verdict.violations, Vec::<String>::new());
@@ -78,7 +78,7 @@ fn a_job_that_fal_took_on_a_connection_that_was_cut_is_found_again_without_a_cra
 
 #[test]
 fn a_job_whose_id_at_fal_could_not_be_written_is_followed_all_the_same() {
-    crash(Target::PocketBase, BeforeRequest, Link::PocketBase, WRITE, 2, "completed");
+    crash(Target::PocketBase, BeforeRequest, Link::PocketBase, WRITE, 1, "completed");
 }
 
 #[test]

@@ -18,7 +18,7 @@ async fn whoever_would_rather_not_wait_gets_the_job_at_once() {
         assert_eq!(answer.status, 202, "{answer:?}");
         let job = &answer.body;
         assert_eq!(answer.header("location"), format!("/api/custom/jobs/{}", job["id"].as_str().unwrap()));
-        assert_eq!((&job["status"], &job["prompt"], &job["cost"]), (&json!("created"), &json!("later"), &Value::Null));
+        assert_eq!((&job["status"], &job["prompt"], &job["cost"]), (&json!("submitting"), &json!("later"), &Value::Null));
         assert_eq!((&job["ignored_parameters"], &job["images"], &job["error"]), (&json!(["sparkle"]), &json!([]), &Value::Null));
         let job = user.ended(job["id"].as_str().unwrap()).await;
         assert_eq!((&job["status"], &job["cost"], &job["estimated"]), (&json!("completed"), &json!(0.003), &json!(false)));

@@ -1,7 +1,9 @@
 //! Jobs that go well, and one that is found again after its answer was lost.
 
+use std::pin::pin;
 use std::time::Instant;
 
+use futures_util::StreamExt;
 use generatio::fal::{Catalogue, Facts, Fetched, Handle, Links, Output, Size, State, Window};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
@@ -121,4 +123,30 @@ async fn two_submits_are_two_jobs() {
     let [one, other] = [fal.submit("a cat").await.unwrap(), fal.submit("a cat").await.unwrap()];
     assert_ne!(one.request_id, other.request_id);
     assert_eq!((fal.count("submit").await, fal.count("accepted").await), (2, 2));
+}
+
+#[tokio::test]
+async fn fal_says_by_itself_how_a_job_stands_until_it_has_ended() {
+    let fal = start();
+    let job = fal.submit("a cat").await.unwrap();
+    let mut states = pin!(fal.client.states(key(), &job));
+    assert!(!matches!(states.next().await, None | Some(State::Completed { .. })));
+    fal.advance(60);
+    let rest: Vec<State> = states.collect().await;
+    assert_eq!(rest.last(), Some(&State::Completed { error: None }));
+}
+
+#[tokio::test]
+async fn where_fal_says_nothing_by_itself_there_is_nothing_to_wait_for() {
+    for (prompt, said) in [
+        ("a [[sim:status.drop_sse]] cat", 1),
+        ("a [[sim:status.404_until:5]] cat", 0),
+        ("a [[sim:status.500:5]] cat", 0),
+        ("a [[sim:status.unknown_status]] cat", 0),
+    ] {
+        let fal = start();
+        let job = fal.submit(prompt).await.unwrap();
+        let states: Vec<State> = fal.client.states(key(), &job).collect().await;
+        assert!(states.len() <= said, "{prompt}: {states:?}");
+    }
 }

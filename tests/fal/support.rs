@@ -20,7 +20,7 @@ pub struct Fal {
 /// Generous, but for what a test waits out.
 pub fn quick() -> Timeouts {
     let soon = Duration::from_secs(10);
-    Timeouts { connect: soon, submit: soon, follow: soon, result: soon, platform: soon, picture: soon, stall: soon }
+    Timeouts { connect: soon, submit: soon, follow: soon, result: soon, silence: soon, platform: soon, picture: soon, stall: soon }
 }
 
 /// Settings that point at one origin, as the simulator has it.

@@ -1,6 +1,6 @@
-//! Jobs whose users were told that nothing was begun, though PocketBase may have made the row: they are not begun later.
+//! Jobs whose rows PocketBase may have made though it did not say so: nothing of them was sent to FAL, whatever the rows say.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
@@ -14,20 +14,34 @@ use crate::id::JobId;
 /// Those that are remembered. Each is the outcome of one failed request while PocketBase was away.
 const MOST: usize = 10_000;
 
-/// Ids of rows that may be there, and should not.
-#[derive(Default)]
-pub(super) struct Withdrawn(Mutex<HashSet<JobId>>);
+/// What is to become of a job that was not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// Its user was told that it was not begun: it is not begun later.
+    Withdrawn,
+    /// It has an idempotency key: the repeated request goes on with it.
+    Expected,
+}
 
-impl Withdrawn {
-    pub(super) fn add(&self, id: JobId) {
+/// Ids of rows that may be there.
+#[derive(Default)]
+pub(super) struct Unsent(Mutex<HashMap<JobId, Fate>>);
+
+impl Unsent {
+    pub(super) fn add(&self, id: JobId, fate: Fate) {
         let mut all = self.0.lock();
         if all.len() < MOST {
-            all.insert(id);
+            all.insert(id, fate);
         }
     }
 
-    pub(super) fn has(&self, row: &JobRow) -> bool {
-        row.submitted_at.is_none() && self.0.lock().contains(&row.id)
+    pub(super) fn fate(&self, id: JobId) -> Option<Fate> {
+        self.0.lock().get(&id).copied()
+    }
+
+    /// The job has a task from now on, which writes before it sends.
+    pub(super) fn take(&self, id: JobId) -> Option<Fate> {
+        self.0.lock().remove(&id)
     }
 }
 
@@ -38,7 +52,7 @@ impl Jobs {
         let end = json!({ "status": Status::Failed, "seq": row.seq + 1, "error": Failure::withdrawn(), "finished_at": now });
         let written: Result<(), Unwritten> = self.persist(row.id, &end).await;
         if written.is_ok() {
-            self.withdrawn.0.lock().remove(&row.id);
+            self.unsent.take(row.id);
             tracing::info!(job = %row.id, user = %row.user_id, "a job whose user was told that it was not begun is not begun");
         }
     }
