@@ -69,6 +69,13 @@ routerAdd("POST", "/api/generatio/repair", (e) => {
   return require(`${__hooks}/generatio/answer.js`).answer(e, (body) => require(`${__hooks}/generatio/about.js`).repair($app, body))
 }, $apis.requireSuperuserAuth())
 
+// ?user=ID
+routerAdd("GET", "/api/generatio/folders/{folder}", (e) => {
+  const { answer } = require(`${__hooks}/generatio/answer.js`)
+  const user = e.requestInfo().query.user || ""
+  return answer(e, () => require(`${__hooks}/generatio/folders.js`).view($app, user, e.request.pathValue("folder")))
+}, $apis.requireSuperuserAuth())
+
 routerAdd("POST", "/api/generatio/folders/delete", (e) => {
   return require(`${__hooks}/generatio/answer.js`).answer(e, (body) => require(`${__hooks}/generatio/folders.js`).remove($app, body))
 }, $apis.requireSuperuserAuth())

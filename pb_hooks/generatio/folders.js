@@ -3,12 +3,23 @@
 const { refuse, notFound, atomic, textOf } = require("./answer.js")
 const tree = require("./tree.js")
 const trash = require("./trash.js")
+const { row } = require("./sql.js")
 
 /** The folder that a body names, in the state that is asked for. */
 function named(tx, body, deleted) {
   const folder = tree.owned(tx, textOf(body, "user"), textOf(body, "folder"))
   if (!folder || (folder.getString("deleted_at") !== "") !== deleted) throw notFound()
   return folder
+}
+
+/** A live folder, and how many live images are in it. */
+function view(app, user, id) {
+  const folder = tree.live(app, user, id)
+  if (!folder) throw notFound()
+  const shown = { private: folder.getBool("private") }
+  for (const field of ["id", "user_id", "name", "parent_id", "deleted_at", "created", "updated"]) shown[field] = folder.getString(field)
+  const { n } = row(app, "SELECT COUNT(*) AS n FROM images WHERE folder_id = {:id} AND user_id = {:user} AND deleted_at = ''", { n: 0 }, { id, user })
+  return { folder: shown, images: n }
 }
 
 function remove(app, body) {
@@ -75,4 +86,4 @@ function ownImage(tx, user, id) {
   }
 }
 
-module.exports = { remove, restore, move, add }
+module.exports = { view, remove, restore, move, add }

@@ -90,6 +90,7 @@ def pocketbase(bench):
                "--automigrate=false"]
     subprocess.run([binary, "superuser", "upsert", *rig.SUPERUSER, *folders], check=True, stdout=subprocess.DEVNULL)
     process = bench.start("pocketbase", [binary, "serve", f"--http=127.0.0.1:{port}", *folders], port)
+    process.data = data
     credentials = {"identity": rig.SUPERUSER[0], "password": rig.SUPERUSER[1]}
     process.token = rig.ask(port, "POST", "/api/collections/_superusers/auth-with-password", credentials)["token"]
     return process

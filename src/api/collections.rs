@@ -49,6 +49,13 @@ impl Owned for FolderRow {
     }
 }
 
+/// A live folder, and how many live images are in it.
+#[derive(Deserialize)]
+struct Viewed {
+    folder: FolderRow,
+    images: u32,
+}
+
 /// Body of `POST /api/custom/collections/create`.
 #[derive(Deserialize, ToSchema)]
 #[schema(as = CreateCollection)]
@@ -164,14 +171,10 @@ pub(super) async fn list(app: &App, user: User, which: Which) -> Result<Folders,
 
 /// One, with the number of its images.
 pub(super) async fn view(app: &App, user: User, id: &str) -> Result<Folder, Error> {
-    let row = live(app, &user, id).await?;
-    let filter = Filter::all().and("user_id", Comparison::Is, user.id).and("folder_id", Comparison::Is, row.id).and(
-        "deleted_at",
-        Comparison::Is,
-        "",
-    );
-    let image_count = app.store.admin.count(Table::Images, filter).await?;
-    Ok(Folder { image_count: Some(image_count), ..row.into() })
+    let path = format!("folders/{}?user={}", given_id::<FolderId>(id)?, user.id);
+    let needs = [Table::Folders, Table::Images];
+    let viewed: Viewed = app.store.admin.hook(Method::GET, &path, &needs, None::<&()>, Repeat::Harmless).await.map_err(refused)?;
+    Ok(Folder { image_count: Some(viewed.images), ..viewed.folder.into() })
 }
 
 /// Another name, or another `private`.

@@ -1,14 +1,17 @@
-//! Pictures that could not be fetched when their job was settled are tried again for a day.
+//! Pictures that could not be fetched when their job was settled are tried again for a day, and their job shows where they are then.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
+use serde_json::json;
 use tokio::time::{Instant, sleep};
 
+use super::row::{JobRow, Link, Status};
 use crate::fal;
-use crate::id::ImageId;
+use crate::id::{ImageId, JobId};
+use crate::pocketbase;
 use crate::pocketbase::admin::Admin;
 use crate::pocketbase::files::File;
 use crate::pocketbase::filter::{Comparison, Filter, Moment, Query};
@@ -23,12 +26,16 @@ const GIVE_UP_AFTER: Duration = Duration::from_secs(24 * 3600);
 const MOST: usize = 10_000;
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-/// Pictures whose file is missing.
+/// In a job's links, where not all of its pictures are stored: a stored one has a path alone.
+const ELSEWHERE: &str = "://";
+
+/// Pictures whose file is missing, or is there and their job does not say so yet.
 #[derive(Default)]
 pub(super) struct Late(Mutex<HashMap<ImageId, Missing>>);
 
 #[derive(Clone)]
 struct Missing {
+    job: JobId,
     url: String,
     since: Instant,
     next: Instant,
@@ -36,24 +43,28 @@ struct Missing {
 }
 
 impl Late {
-    pub(super) fn add(&self, id: ImageId, url: String) {
+    pub(super) fn add(&self, id: ImageId, job: JobId, url: String) {
         let mut missing = self.0.lock();
         if missing.len() < MOST {
             let now = Instant::now();
-            missing.entry(id).or_insert(Missing { url, since: now, next: now + FIRST_PAUSE, pause: FIRST_PAUSE });
+            missing.entry(id).or_insert(Missing { job, url, since: now, next: now + FIRST_PAUSE, pause: FIRST_PAUSE });
         }
     }
 
     /// Looks for those that an earlier start left.
     pub(super) async fn find(&self, admin: &Admin) {
         let yesterday = Timestamp::now().saturating_sub(SignedDuration::from_hours(24)).unwrap_or(Timestamp::UNIX_EPOCH);
-        let filter = Filter::all().and("created", Comparison::Above, Moment(yesterday)).and("job_id", Comparison::IsNot, "").and(
-            "file",
-            Comparison::Is,
-            "",
-        );
-        match admin.list::<StoredImage>(&Query::new(filter, "", 1000)).await {
-            Ok(rows) => rows.into_iter().for_each(|row| self.add(row.id, row.url)),
+        let filter = Filter::all()
+            .and("status", Comparison::Is, Status::Completed.word())
+            .and("finished_at", Comparison::Above, Moment(yesterday))
+            .and("images", Comparison::Contains, ELSEWHERE);
+        match admin.list::<JobRow>(&Query::new(filter, "", 1000)).await {
+            Ok(jobs) => {
+                for job in jobs {
+                    let elsewhere = job.images.into_iter().filter(|link| link.url.contains(ELSEWHERE));
+                    elsewhere.for_each(|link| self.add(link.id, job.id, link.url));
+                }
+            }
             Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "pictures without a file could not be looked for"),
         }
     }
@@ -63,10 +74,10 @@ impl Late {
         loop {
             sleep(LOOK_EVERY).await;
             let now = Instant::now();
-            let due: Vec<(ImageId, String)> =
-                self.0.lock().iter().filter(|(_, missing)| missing.next <= now).map(|(id, missing)| (*id, missing.url.clone())).collect();
-            for (id, url) in due {
-                let done = fetch(admin, fal, id, &url).await;
+            let due: Vec<(ImageId, Missing)> =
+                self.0.lock().iter().filter(|(_, missing)| missing.next <= now).map(|(id, missing)| (*id, missing.clone())).collect();
+            for (id, missing) in due {
+                let done = fetch(admin, fal, id, &missing.url).await && show(admin, id, missing.job).await;
                 self.note(id, done);
             }
         }
@@ -84,8 +95,13 @@ impl Late {
     }
 }
 
-/// Whether nothing is left to do.
+/// Whether the picture is stored, or its row is gone.
 async fn fetch(admin: &Admin, fal: &fal::Client, id: ImageId, url: &str) -> bool {
+    match admin.get::<StoredImage>(id).await {
+        Ok(Some(row)) if row.file.is_empty() => {}
+        Ok(Some(_) | None) => return true,
+        Err(_) => return false,
+    }
     let picture = match fal.download(url).await {
         Ok(picture) => picture,
         Err(error) => {
@@ -93,12 +109,6 @@ async fn fetch(admin: &Admin, fal: &fal::Client, id: ImageId, url: &str) -> bool
             return false;
         }
     };
-    match admin.get::<StoredImage>(id).await {
-        Ok(Some(row)) if row.file.is_empty() => {}
-        // It is there, or its row is gone.
-        Ok(Some(_) | None) => return true,
-        Err(_) => return false,
-    }
     let file =
         File { name: format!("{id}.{}", picture.format.extension()), content_type: picture.format.content_type(), bytes: picture.bytes };
     match admin.attach(Table::Images, id, "file", &file).await {
@@ -111,4 +121,27 @@ async fn fetch(admin: &Admin, fal: &fal::Client, id: ImageId, url: &str) -> bool
             false
         }
     }
+}
+
+/// Whether the job's own links say where the picture is. A job that is not over yet is written by its task, and looked at again later.
+async fn show(admin: &Admin, id: ImageId, job: JobId) -> bool {
+    match relink(admin, id, job).await {
+        Ok(done) => done,
+        Err(error) => {
+            tracing::warn!(%job, image = %id, error = &error as &dyn std::error::Error, "a job does not show yet where its picture is");
+            false
+        }
+    }
+}
+
+async fn relink(admin: &Admin, id: ImageId, job: JobId) -> Result<bool, pocketbase::Error> {
+    let (Some(image), Some(row)) = (admin.get::<StoredImage>(id).await?, admin.get::<JobRow>(job).await?) else { return Ok(true) };
+    if !row.status.is_over() {
+        return Ok(false);
+    }
+    let links: Vec<Link> = row.images.iter().map(|link| if link.id == id { Link::to(&image) } else { link.clone() }).collect();
+    if links != row.images {
+        admin.update(Table::Generations, job, &json!({ "images": links, "seq": row.seq + 1 })).await?;
+    }
+    Ok(true)
 }

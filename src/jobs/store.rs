@@ -225,7 +225,7 @@ impl Run {
 
     fn linked(&self, row: &StoredImage) -> Link {
         if row.file.is_empty() {
-            self.jobs.late.add(row.id, row.url.clone());
+            self.jobs.late.add(row.id, self.row.id, row.url.clone());
         }
         Link::to(row)
     }

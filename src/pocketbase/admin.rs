@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 
 use super::Error;
-use super::filter::{Filter, Query};
+use super::filter::Query;
 use super::http::{Call, Http, Said};
 use super::readiness::Readiness;
 use super::refusal::Refusal;
@@ -104,17 +104,6 @@ impl Admin {
             Err(Error::Refused(refusal)) if refusal.is_not_unique() => self.get(id).await?.ok_or(Error::Refused(refusal)),
             created => created,
         }
-    }
-
-    /// How many rows pass.
-    pub async fn count(&self, table: Table, filter: Filter) -> Result<u32, Error> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Counted {
-            total_items: u32,
-        }
-        let target = format!("{}?fields=id&perPage=1&filter={}", self.path(table)?, filter.escaped());
-        parse::<Counted>(&self.call(Method::GET, &target, None, Repeat::Harmless).await?).map(|counted| counted.total_items)
     }
 
     /// Sets fields of a row.

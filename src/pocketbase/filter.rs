@@ -85,11 +85,6 @@ impl fmt::Display for Word {
 pub struct Filter(String);
 
 impl Filter {
-    /// As a part of a query string.
-    pub(super) fn escaped(&self) -> String {
-        byte_serialize(self.0.as_bytes()).collect()
-    }
-
     /// Every row.
     pub fn all() -> Self {
         Self::default()

@@ -75,7 +75,7 @@ knobs! {
     Cancel400 "cancel" "400" ("" = "") "400 `ALREADY_COMPLETED` whatever the job does";
     Cancel404 "cancel" "404" ("" = "") "404 `NOT_FOUND` whatever the job does";
 
-    Media404 "media" "404" ("" = "") "404 for the picture";
+    Media404 "media" "404" ("first n" = "") "404 for the picture";
     MediaSlow "media" "slow" ("bytes a second" = "1024") "the picture trickles";
     Truncate "media" "truncate" ("" = "") "half the promised bytes, then the connection is cut";
     WrongType "media" "wrong_type" ("" = "") "an HTML page where the picture should be";

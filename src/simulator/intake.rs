@@ -145,6 +145,7 @@ fn job(world: &World, call: &Call, target: &Target, now: Moment, input: Value, f
         phase: Phase::Waiting,
         polls: 0,
         fetches: 0,
+        downloads: 0,
     }
 }
 

@@ -50,6 +50,8 @@ pub struct Job {
     pub polls: u64,
     /// How often its result was asked for.
     pub fetches: u64,
+    /// How often one of its pictures was asked for.
+    pub downloads: u64,
 }
 
 /// The three states FAL has. A failure or a cancellation is `Done` too.

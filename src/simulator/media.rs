@@ -20,14 +20,15 @@ pub(super) async fn picture(world: Arc<World>, call: Call) -> Answer {
     let (name, extension) = call.param("name").rsplit_once('.').unwrap_or_default();
     let found = world.act(|state, now| {
         let (key, id, index) = state.pictures.get(name)?.clone();
-        let job = state.accounts.get(&key)?.jobs.get(&id)?;
+        let job = state.accounts.get_mut(&key)?.jobs.get_mut(&id)?;
+        job.downloads += 1;
         let (at, outcome) = job.ended()?;
         let order = outcome.as_ref().ok()?;
         let kept = now < at.plus(job.media_lifetime) && order.format.extension() == extension;
-        kept.then(|| (recipe(job, order, index), job.faults.clone()))
+        kept.then(|| (recipe(job, order, index), job.faults.clone(), job.downloads))
     });
-    let (recipe, faults) = found.ok_or_else(no_file)?;
-    if faults.has(Knob::Media404) {
+    let (recipe, faults, nth) = found.ok_or_else(no_file)?;
+    if faults.acts(Knob::Media404, nth) {
         return Err(no_file().into());
     }
     if faults.has(Knob::RedirectPrivate) {

@@ -42,7 +42,12 @@ fn folders_moved_under_each_other() {
     for round in 1..4 {
         let statuses = at_once(|number| {
             let (folder, parent) = (&folders[number % 8], &folders[(number * 3 + number / 8 + round) % 8]);
-            ann.tries("POST", &format!("collections/{folder}/move"), json!({"parent_id": parent}))
+            let wish = json!({ "parent_id": parent });
+            // Half of them with PocketBase's own API.
+            match number % 2 {
+                0 => ann.tries("POST", &format!("collections/{folder}/move"), wish),
+                _ => ann.native.patch(&format!("/api/collections/folders/records/{folder}"), &wish),
+            }
         });
         only(&statuses, &[200, 409]);
         assert!(statuses.contains(&200));
@@ -89,6 +94,46 @@ fn one_deletion_is_restored_once() {
     only(&statuses, &[200, 404]);
     assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1, "{statuses:?}");
     assert_eq!(ann.ids("collections", "collections").len(), 2);
+}
+
+#[test]
+fn the_last_folders_that_a_user_may_have() {
+    let gallery = Gallery::open();
+    let ann = gallery.person("ann@example.com");
+    for many in [200, 200, 200, 200, 190] {
+        let one = json!({"method": "POST", "url": "/api/collections/folders/records", "body": {"name": "n", "user_id": ann.id}});
+        gallery.superuser.made("/api/batch", &json!({"requests": vec![one; many]}));
+    }
+    let row = json!({"name": "one of the last", "user_id": ann.id});
+    let statuses = at_once(|number| match number % 2 {
+        0 => ann.tries("POST", "collections/create", row.clone()),
+        _ => ann.native.post("/api/collections/folders/records", &row),
+    });
+    only(&statuses, &[200, 400]);
+    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 10, "{statuses:?}");
+    assert_eq!(ann.ids("collections", "collections").len(), 1000);
+}
+
+#[test]
+fn images_deleted_and_restored_with_and_without_their_folder() {
+    let gallery = Gallery::open();
+    let ann = gallery.person("ann@example.com");
+    let folder = ann.folder("f", "");
+    let image = gallery.image(&ann, json!({"folder_id": folder}));
+    let statuses = at_once(|number| match number % 4 {
+        0 => ann.tries("DELETE", &format!("images/{image}"), Value::Null),
+        1 => ann.tries("POST", &format!("images/{image}/restore"), Value::Null),
+        2 => ann.tries("DELETE", &format!("collections/{folder}"), Value::Null),
+        _ => ann.tries("POST", &format!("collections/{folder}/restore"), Value::Null),
+    });
+    only(&statuses, &[200, 404]);
+    let row = gallery.row("images", &image);
+    let within = row["folder_id"] == json!(folder);
+    if row["deleted_at"] == "" && within {
+        assert_eq!(gallery.row("folders", &folder)["deleted_at"], "", "a live image is never out of sight");
+    }
+    ann.asks("POST", &format!("images/{image}/restore"), Value::Null);
+    assert_eq!(ann.ids("images", "images"), [image]);
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod support;
 
 mod stage;
 
+mod asks;
 mod auth;
 mod callers;
 mod collections;

@@ -1,15 +1,11 @@
 // A real browser: an administrator creates a collection and adds a record with a file; a front end in a second window sees it come.
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { delimiter, join } from 'node:path';
+import { readFileSync } from 'node:fs';
 import test from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { chromium } from 'playwright-core';
+import { openWindow, startBrowser } from './browser.mjs';
 import { atEnd, startPocketBase, startSidecar, superuser } from './harness.mjs';
 import { picture } from './picture.mjs';
-
-const flags = '--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync';
 
 // The admin UI itself does not listen to its records, so the second window is the smallest front end that does.
 const frontEnd = `<!doctype html>
@@ -35,8 +31,7 @@ const publicFiles = {
 test('the admin UI and a live front end work through the sidecar', { timeout: 120_000 }, async (t) => {
   const pocketbase = await startPocketBase(t, { publicFiles });
   const { url } = await startSidecar(t, pocketbase);
-  const browser = await chromium.launch({ executablePath: chromiumBinary(), args: flags.split(' ') });
-  atEnd(t, () => browser.close());
+  const browser = await startBrowser(t);
   const [first, second] = [await openWindow(browser, 'first'), await openWindow(browser, 'second')];
   // A browser keeps what went wrong to itself, so a failure here would otherwise say only that something never came.
   atEnd(t, () => [first, second].forEach(({ trouble }) => trouble.forEach((line) => t.diagnostic(line))));
@@ -76,32 +71,6 @@ test('the admin UI and a live front end work through the sidecar', { timeout: 12
     assert.deepEqual([first.trouble, second.trouble], [[], []]);
   });
 });
-
-function chromiumBinary() {
-  const names = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'];
-  const places = process.env.PATH.split(delimiter).flatMap((folder) => names.map((name) => join(folder, name)));
-  const found = [process.env.CHROMIUM_BIN, ...places].find((path) => path && existsSync(path));
-  if (!found) throw new Error('no Chromium on PATH: install it (Debian: apt-get install chromium), or name it in CHROMIUM_BIN');
-  return found;
-}
-
-/** A window of its own session. `trouble` fills with all that a developer would find red in its console. */
-async function openWindow(browser, name) {
-  const page = await (await browser.newContext({ viewport: { width: 1280, height: 900 } })).newPage();
-  page.setDefaultTimeout(15_000);
-  const trouble = [];
-  page.on('console', (message) => message.type() === 'error' && trouble.push(`${name} console: ${message.text()} ${message.location().url}`));
-  page.on('pageerror', (error) => trouble.push(`${name} exception: ${error.message}`));
-  page.on('response', (answer) => answer.status() >= 400 && trouble.push(`${name}: ${answer.status()} ${answer.url()}`));
-  page.on('requestfailed', (request) => {
-    // The SDK gives up a request when a newer one replaces it.
-    const { errorText } = request.failure();
-    if (errorText !== 'net::ERR_ABORTED') trouble.push(`${name}: ${errorText} ${request.url()}`);
-  });
-  const folder = process.env.SCREENSHOTS ?? tmpdir();
-  const shot = (what) => page.screenshot({ path: join(folder, `${name} window, ${what}.png`) });
-  return { page, trouble, shot };
-}
 
 async function signIn({ page }, url) {
   await page.goto(`${url}/_/`);

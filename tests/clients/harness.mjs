@@ -52,13 +52,14 @@ export async function startSidecar(t, pocketbase, ...flags) {
   return { url, port, pid: sidecar.pid, stop: sidecar.stop };
 }
 
-/** FAL's simulator, with the flags that lead a sidecar to it. */
-export async function startFal(t) {
+/** FAL's simulator, as its own `flags` will have it, with those that lead a sidecar to it. */
+export async function startFal(t, ...flags) {
   const port = await freePort();
   const url = `http://127.0.0.1:${port}`;
-  const fal = await start('fal-sim', process.env.GENERATIO_BIN, ['fal-sim', '--listen', `127.0.0.1:${port}`], `${url}/_sim/clock`);
+  const fal = await start('fal-sim', process.env.GENERATIO_BIN, ['fal-sim', '--listen', `127.0.0.1:${port}`, ...flags], `${url}/_sim/clock`);
   atEnd(t, () => fal.stop());
-  return { url, flags: ['queue', 'rest', 'api'].flatMap((part) => [`--fal-${part}-url`, `${url}/${part}`]) };
+  const parts = ['queue', 'rest', 'api'].flatMap((part) => [`--fal-${part}-url`, `${url}/${part}`]);
+  return { url, flags: [...parts, '--fal-media-hosts', '127.0.0.1'] };
 }
 
 const endings = new WeakMap();

@@ -215,6 +215,10 @@ async fn faults_of_the_media_host() {
     let whole = ask("GET", &sim.picture("a:1", "x").await).send().await;
     let fetch = async |knob: &str| ask("GET", &sim.picture("a:1", &format!("x [[sim:media.{knob}]]")).await).try_send().await;
     assert_eq!(fetch("404").await.unwrap().status, 404);
+    let twice = sim.picture("a:1", "x [[sim:media.404:2]]").await;
+    for status in [404, 404, 200] {
+        assert_eq!(ask("GET", &twice).send().await.status, status);
+    }
     let redirect = fetch("redirect_private").await.unwrap();
     assert_eq!((redirect.status, redirect.header("location")), (302, "http://169.254.169.254/latest/meta-data/"));
     let page = fetch("wrong_type").await.unwrap();

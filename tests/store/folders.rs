@@ -15,6 +15,7 @@ on_oldest_and_newest! {
     sixteen_levels_and_a_thousand_folders_are_the_limit;
     images_are_put_into_a_folder_all_or_none;
     an_image_of_a_folder_that_is_gone_comes_back_at_the_top;
+    a_live_folder_is_shown_to_superusers_with_the_number_of_its_live_images;
 }
 
 fn body(folder: &str, user: &Person) -> Value {
@@ -238,4 +239,28 @@ fn an_image_of_a_folder_that_is_gone_comes_back_at_the_top(release: &str) {
         assert_eq!((status, &row["folder_id"], &row["deleted_at"]), (200, &json!(""), &json!("")), "{row}");
     }
     assert_eq!(store.call("folders/restore", &body(&folder, &ann)).1["images"], 0);
+}
+
+fn a_live_folder_is_shown_to_superusers_with_the_number_of_its_live_images(release: &str) {
+    let store = Store::on(release);
+    let [ann, bob] = ["ann@example.com", "bob@example.com"].map(|email| store.person(email));
+    let top = store.folder(&ann, "top", "");
+    let [folder, gone] = ["folder", "gone"].map(|name| store.folder(&ann, name, &top));
+    let images = [&folder, &folder, &folder, ""].map(|folder| store.image(&ann, folder));
+    let trash = json!({"deleted_at": "2026-01-01 00:00:00.000Z"});
+    assert_eq!(ann.rest.patch(&format!("/api/collections/images/records/{}", images[0]), &trash).0, 200);
+    assert_eq!(store.call("folders/delete", &body(&gone, &ann)).0, 200);
+    let path = |folder: &str, user: &str| format!("/api/generatio/folders/{folder}?user={user}");
+    let (status, shown) = store.superuser.get(&path(&folder, &ann.id));
+    let mut row = store.row("folders", &folder);
+    for more in ["collectionId", "collectionName"] {
+        row.as_object_mut().unwrap().remove(more);
+    }
+    assert_eq!((status, shown), (200, json!({"folder": row, "images": 2})));
+    assert_eq!(store.superuser.get(&path(&top, &ann.id)).1["images"], 0);
+    for (folder, user) in [(folder.as_str(), bob.id.as_str()), (&gone, &ann.id), ("abcdefghij01234", &ann.id), (&folder, ""), ("%20", "%20")] {
+        assert_eq!(store.superuser.get(&path(folder, user)).0, 404, "{folder} {user}");
+    }
+    assert_eq!(ann.rest.get(&path(&folder, &ann.id)).0, 403);
+    assert_eq!(crate::support::rest::Rest::new(store.pocketbase.address).get(&path(&folder, &ann.id)).0, 401);
 }

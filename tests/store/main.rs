@@ -9,6 +9,7 @@ mod books;
 mod folders;
 mod former;
 mod migrations;
+mod natively;
 mod schema;
 mod store;
 mod superuser;
