@@ -258,7 +258,9 @@ fn a_live_folder_is_shown_to_superusers_with_the_number_of_its_live_images(relea
     }
     assert_eq!((status, shown), (200, json!({"folder": row, "images": 2})));
     assert_eq!(store.superuser.get(&path(&top, &ann.id)).1["images"], 0);
-    for (folder, user) in [(folder.as_str(), bob.id.as_str()), (&gone, &ann.id), ("abcdefghij01234", &ann.id), (&folder, ""), ("%20", "%20")] {
+    for (folder, user) in
+        [(folder.as_str(), bob.id.as_str()), (&gone, &ann.id), ("abcdefghij01234", &ann.id), (&folder, ""), ("%20", "%20")]
+    {
         assert_eq!(store.superuser.get(&path(folder, user)).0, 404, "{folder} {user}");
     }
     assert_eq!(ann.rest.get(&path(&folder, &ann.id)).0, 403);

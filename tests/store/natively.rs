@@ -166,12 +166,18 @@ fn what_is_not_the_owners_to_say_stays_as_it_is(release: &str) {
     let sooner = json!({"name": "n", "user_id": ann.id, "created": "2001-01-01 00:00:00.000Z"});
     let made = ann.rest.post("/api/collections/folders/records", &sooner).1;
     assert!(made["created"].as_str().is_none_or(|created| created > "2026"), "{made}");
-    assert_eq!((&store.row("folders", &folder)["created"], &store.row("images", &image)["created"]), (&before["created"], &picture["created"]));
+    assert_eq!(
+        (&store.row("folders", &folder)["created"], &store.row("images", &image)["created"]),
+        (&before["created"], &picture["created"])
+    );
 
     for (collection, id) in [("folders", &folder), ("images", &image)] {
         for body in [json!({"user_id": bob.id}), json!({"user_id": ""}), json!({"id": NOBODYS})] {
             let (status, answer) = ann.rest.patch(&record(collection, id), &body);
-            assert!([400, 403, 404].contains(&status) || store.row(collection, id)["user_id"] == json!(ann.id), "{collection} {body}: {answer}");
+            assert!(
+                [400, 403, 404].contains(&status) || store.row(collection, id)["user_id"] == json!(ann.id),
+                "{collection} {body}: {answer}"
+            );
         }
         assert!([403, 404].contains(&ann.rest.delete(&record(collection, id)).0));
     }
