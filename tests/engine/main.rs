@@ -9,6 +9,7 @@ mod input;
 mod keys;
 mod pictures;
 mod realtime;
+mod restored;
 mod simulator;
 #[path = "../support/mod.rs"]
 mod support;
