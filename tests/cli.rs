@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::process::{Command, Output};
 
 use support::Sidecar;
@@ -65,6 +66,45 @@ fn help_shows_every_flag_with_its_variable_and_default() {
     }
     for command in ["serve", "healthcheck"] {
         assert!(text(&generatio(&["--help"], &[]).stdout).contains(command));
+    }
+}
+
+/// The parts of a text between backticks.
+fn quoted(text: &str) -> Vec<String> {
+    text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+/// Flags with their variables and defaults, as `serve --help` has them.
+fn settings_of_the_program() -> BTreeMap<String, (String, String)> {
+    let help = text(&generatio(&["serve", "--help"], &[]).stdout);
+    let after =
+        |block: &str, start: &str| block.split_once(start).map(|(_, rest)| rest.split([']', '=']).next().unwrap().trim().to_owned());
+    let flags = help.split("\n      --").skip(1).filter_map(|block| {
+        let flag = format!("--{}", block.split([' ', '\n']).next().unwrap());
+        Some((flag, (after(block, "[env: ")?, after(block, "[default: ").unwrap_or_default())))
+    });
+    flags.collect()
+}
+
+#[test]
+fn the_table_in_the_readme_is_what_the_program_can_be_told() {
+    let readme = include_str!("../README.md");
+    let mut told = BTreeMap::new();
+    for row in readme.lines().filter(|line| line.starts_with("| `--")) {
+        let cells: Vec<&str> = row.split(" | ").collect();
+        let (flags, variables, defaults) = (quoted(cells[0]), quoted(cells[1]), quoted(cells[2]));
+        assert_eq!(flags.len(), variables.len(), "{row}");
+        for (index, (flag, variable)) in flags.into_iter().zip(variables).enumerate() {
+            told.insert(flag, (variable, defaults.get(index).cloned()));
+        }
+    }
+    let program = settings_of_the_program();
+    assert_eq!(told.keys().collect::<Vec<_>>(), program.keys().collect::<Vec<_>>());
+    for (flag, (variable, default)) in told {
+        let (named, set) = &program[&flag];
+        assert_eq!(&variable, named, "{flag}");
+        // A default in words says what happens without one.
+        assert!(default.is_none_or(|default| default == *set), "{flag}: {set}");
     }
 }
 

@@ -14,6 +14,9 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+use support::pocketbase::{EMAIL, PASSWORD, PocketBase};
+use support::rest::Rest;
 use support::upstream::{Next, Upstream};
 use support::{SOON, Sidecar, connect, read_answer, status, until};
 
@@ -48,7 +51,11 @@ impl Manager {
     }
 
     fn start(&self, upstream: &Upstream) -> Sidecar {
-        Sidecar::start_by(self.command(1), upstream.address, &[])
+        self.start_before(upstream.address, &[])
+    }
+
+    fn start_before(&self, upstream: SocketAddr, flags: &[&str]) -> Sidecar {
+        Sidecar::start_by(self.command(1), upstream, flags)
     }
 
     fn hears(&self) -> String {
@@ -76,21 +83,23 @@ impl Load {
     const CLIENTS: u32 = 8;
     const APART: Duration = Duration::from_millis(40);
 
-    fn on(address: SocketAddr) -> Self {
+    /// The requests are sent in turn.
+    fn on(address: SocketAddr, requests: &[String]) -> Self {
         let (stop, sent, bad) = (Arc::<AtomicBool>::default(), Arc::<AtomicU32>::default(), Arc::<Mutex<Vec<String>>>::default());
         let clients = (0..Self::CLIENTS).map(|_| {
-            let (stop, sent, bad) = (Arc::clone(&stop), Arc::clone(&sent), Arc::clone(&bad));
+            let (stop, sent, bad, requests) = (Arc::clone(&stop), Arc::clone(&sent), Arc::clone(&bad), requests.to_vec());
             std::thread::spawn(move || {
                 let begin = Instant::now();
-                for number in 0.. {
+                for round in 0.. {
                     if stop.load(Ordering::Relaxed) {
                         return;
                     }
-                    std::thread::sleep((Self::APART * number).saturating_sub(begin.elapsed()));
-                    if let Err(what) = answered(address) {
-                        bad.lock().unwrap().push(what);
+                    std::thread::sleep((Self::APART * round).saturating_sub(begin.elapsed()));
+                    let number = sent.fetch_add(1, Ordering::Relaxed) as usize;
+                    let request = &requests[number % requests.len()];
+                    if let Err(what) = answered(address, request) {
+                        bad.lock().unwrap().push(format!("{}: {what}", request.lines().next().unwrap_or_default()));
                     }
-                    sent.fetch_add(1, Ordering::Relaxed);
                 }
             })
         });
@@ -103,20 +112,35 @@ impl Load {
         until("the load goes on", || self.sent.load(Ordering::Relaxed) >= from + requests);
     }
 
-    /// How many requests were sent, and what went wrong with which.
-    fn end(self) -> (u32, Vec<String>) {
+    /// How many requests were sent. Each must have been answered with 200.
+    #[track_caller]
+    fn end(self) -> usize {
         self.stop.store(true, Ordering::Relaxed);
         self.clients.into_iter().for_each(|client| client.join().unwrap());
-        (self.sent.load(Ordering::Relaxed), std::mem::take(&mut *self.bad.lock().unwrap()))
+        let (sent, bad) = (self.sent.load(Ordering::Relaxed), self.bad.lock().unwrap());
+        assert!(bad.is_empty(), "{} of {sent}: {:?}", bad.len(), &bad[..bad.len().min(5)]);
+        sent as usize
     }
 }
 
-fn answered(address: SocketAddr) -> Result<(), String> {
+fn request(method: &str, path: &str, token: &str, body: &str) -> String {
+    let length = body.len();
+    format!(
+        "{method} {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nAuthorization: {token}\r\nContent-Type: application/json\r\n\
+         Content-Length: {length}\r\n\r\n{body}"
+    )
+}
+
+fn answered(address: SocketAddr, request: &str) -> Result<(), String> {
     let mut stream = TcpStream::connect(address).map_err(|error| format!("refused: {error}"))?;
     stream.set_read_timeout(Some(SOON)).unwrap();
-    stream.write_all(b"GET /api/health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").map_err(|error| format!("lost: {error}"))?;
+    stream.write_all(request.as_bytes()).map_err(|error| format!("lost: {error}"))?;
     let answer = read_answer(&mut stream);
     if status(&answer) == 200 { Ok(()) } else { Err(format!("lost: {answer:?}")) }
+}
+
+fn health() -> String {
+    "GET /api/health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".to_owned()
 }
 
 /// Takes a while, so that every stop finds requests that run.
@@ -133,7 +157,7 @@ fn a_restart_under_load_refuses_and_loses_nothing() {
     let (manager, upstream) = (Manager::new(), slow());
     let mut sidecar = manager.start(&upstream);
     assert_eq!(sidecar.address, manager.address(), "the socket handed over is the one that is served");
-    let load = Load::on(manager.address());
+    let load = Load::on(manager.address(), &[health(), request("POST", "/api/collections/notes/records", "", r#"{"title":"a note"}"#)]);
     for _ in 0..5 {
         load.goes_on(100);
         sidecar.signal("TERM");
@@ -141,9 +165,40 @@ fn a_restart_under_load_refuses_and_loses_nothing() {
         sidecar = manager.start(&upstream);
     }
     load.goes_on(100);
-    let (sent, bad) = load.end();
-    assert!(bad.is_empty(), "{} of {sent}: {:?}", bad.len(), &bad[..bad.len().min(5)]);
-    assert_eq!(upstream.requests().len(), sent as usize, "each was passed on once");
+    assert_eq!(upstream.requests().len(), load.end(), "each was passed on once");
+}
+
+#[test]
+fn a_restart_before_a_real_pocketbase_refuses_and_loses_nothing_of_ours_either() {
+    let (manager, pocketbase) = (Manager::new(), PocketBase::with_store());
+    let superuser = pocketbase.superuser();
+    superuser.made(
+        "/api/collections",
+        &json!({"name": "notes", "type": "base", "createRule": "", "fields": [{"type": "text", "name": "title"}]}),
+    );
+    superuser.row("generatio_users", &json!({"email": "a@example.com", "password": "12345678", "passwordConfirm": "12345678"}));
+    let user = Rest::new(pocketbase.address).as_user("generatio_users", "a@example.com", "12345678");
+    let requests = [
+        health(),
+        request("POST", "/api/collections/notes/records", "", r#"{"title":"a note"}"#),
+        request("GET", "/api/custom/jobs", user.token(), ""),
+        request("POST", "/api/custom/preferences/get", user.token(), r#"{"model_name":"flux/schnell"}"#),
+        request("GET", "/api/custom/status", "", ""),
+    ]
+    .map(|text| text.replace("Content-Length: 0\r\n", ""));
+    let flags = ["--pocketbase-email", EMAIL, "--pocketbase-password", PASSWORD];
+    let mut sidecar = manager.start_before(pocketbase.address, &flags);
+    let load = Load::on(manager.address(), &requests);
+    for _ in 0..3 {
+        load.goes_on(200);
+        sidecar.signal("TERM");
+        assert!(sidecar.wait().success());
+        sidecar = manager.start_before(pocketbase.address, &flags);
+    }
+    load.goes_on(200);
+    let sent = load.end();
+    let made = superuser.get("/api/collections/notes/records").1["totalItems"].as_u64().unwrap();
+    assert_eq!(usize::try_from(made).unwrap(), (sent + requests.len() - 2) / requests.len(), "each was made once");
 }
 
 #[test]
@@ -178,7 +233,7 @@ fn a_connection_that_is_new_when_the_stop_comes_is_answered_and_a_silent_one_doe
     let mut sidecar = manager.start(&upstream);
     let (mut new, silent) = (connect(manager.address()), connect(manager.address()));
     // The third is answered, so the two before it were accepted.
-    assert!(answered(manager.address()).is_ok());
+    assert!(answered(manager.address(), &health()).is_ok());
     new.write_all(b"GET /api/health HTTP/1.1\r\n").unwrap();
     sidecar.signal("TERM");
     until("the drain begins", || sidecar.log().contains("draining"));

@@ -93,6 +93,7 @@ async fn open(
     password: Password,
     address: std::net::IpAddr,
 ) -> (Option<keys::Opening>, &'static str, bool) {
+    app.store.readiness.first_look().await;
     let user = &signed_in.user;
     match app.keys.open_session(user, signed_in.token, password, address).await {
         Ok(opening) => {

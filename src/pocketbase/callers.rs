@@ -108,7 +108,7 @@ impl Callers {
 
     /// Whose token this is, from memory if PocketBase said so in the last 30 s. `address` is the caller's, for PocketBase's own limits.
     pub async fn check(&self, token: &str, address: IpAddr) -> Result<User, Stranger> {
-        let (claims, key) = (self.plausible(token)?, digest(token));
+        let (claims, key) = (self.plausible(token).await?, digest(token));
         if let Some(user) = self.known.lock().find(&key) {
             return Ok(user);
         }
@@ -130,7 +130,7 @@ impl Callers {
 
     /// Whose token this is, as PocketBase says at this moment: for what must not be done with a token that was just revoked.
     pub async fn check_now(&self, token: &str, address: IpAddr) -> Result<User, Stranger> {
-        let claims = self.plausible(token)?;
+        let claims = self.plausible(token).await?;
         self.ask(token, &claims, address).await
     }
 
@@ -159,11 +159,12 @@ impl Callers {
     }
 
     /// What cannot be a token of our users does not reach PocketBase.
-    fn plausible(&self, token: &str) -> Result<Claims, Stranger> {
+    async fn plausible(&self, token: &str) -> Result<Claims, Stranger> {
         let claims = Claims::peek(token).ok_or(Stranger::NoToken)?;
         if claims.expires <= Timestamp::now().as_second() {
             return Err(Stranger::NoToken);
         }
+        self.readiness.first_look().await;
         if claims.collection != self.readiness.users_collection()? {
             return Err(Stranger::OtherCollection);
         }

@@ -1,10 +1,13 @@
 //! Whether PocketBase has what the sidecar needs: our hooks in our version, and our collections.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::RwLock;
 use serde::Deserialize;
 use tokio::sync::Notify;
+use tokio::time::timeout;
 
 use super::Error;
 use super::rows::Table;
@@ -13,10 +16,15 @@ use crate::id::CollectionId;
 /// The version of `pb_hooks` that this sidecar works with.
 pub const HOOKS_VERSION: u32 = 1;
 
+/// As long as a refused connection is tried again.
+const PATIENCE: Duration = Duration::from_millis(2500);
+
 /// What was found when PocketBase was last looked at.
 #[derive(Default)]
 pub struct Readiness {
     state: RwLock<State>,
+    /// Something was found.
+    looked: Notify,
     /// Somebody should look again.
     pub(super) doubted: Notify,
 }
@@ -100,6 +108,23 @@ impl Readiness {
         found.problems.iter().find(stands_against).map_or(Ok(()), |problem| Err(Error::NotReady(problem.to_string().into())))
     }
 
+    /// Waits for the first look, but not for long: after a restart of the sidecar requests come before it is over.
+    pub async fn first_look(&self) {
+        if !self.is_new() {
+            return;
+        }
+        let mut looked = pin!(self.looked.notified());
+        looked.as_mut().enable();
+        if self.is_new() {
+            // Whoever asks next says what is not known.
+            let _late = timeout(PATIENCE, looked).await;
+        }
+    }
+
+    fn is_new(&self) -> bool {
+        matches!(&*self.state.read(), State::NotLookedAt)
+    }
+
     /// Whether something was missing when PocketBase was last looked at.
     pub(super) fn lacks_something(&self) -> bool {
         matches!(&*self.state.read(), State::Usable(found) if found.problems.iter().any(Problem::is_blocking))
@@ -143,6 +168,8 @@ impl Readiness {
             tracing::info!(problems = found.problems.len(), "PocketBase is ready for our endpoints");
         }
         *state = State::Usable(Arc::new(found));
+        drop(state);
+        self.looked.notify_waiters();
     }
 
     /// Nothing works, and why; said when it is news.
@@ -154,6 +181,8 @@ impl Readiness {
             tracing::warn!("our endpoints cannot work: {words}");
         }
         *state = State::Unusable(words.into());
+        drop(state);
+        self.looked.notify_waiters();
     }
 }
 

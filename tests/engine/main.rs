@@ -10,6 +10,7 @@ mod keys;
 mod late;
 mod pictures;
 mod realtime;
+mod restored;
 mod simulator;
 #[path = "../support/mod.rs"]
 mod support;

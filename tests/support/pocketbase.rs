@@ -121,6 +121,21 @@ impl PocketBase {
         until("PocketBase answers", || self.answers());
     }
 
+    /// Keeps a copy of its data, for which it stops a moment.
+    pub fn back_up(&mut self) {
+        self.kill();
+        copy(&self.home.join("data"), &self.home.join("backup"), "");
+        self.serve();
+    }
+
+    /// Puts the copy in place of its data.
+    pub fn restore(&mut self) {
+        self.kill();
+        std::fs::remove_dir_all(self.home.join("data")).expect("a writable directory");
+        copy(&self.home.join("backup"), &self.home.join("data"), "");
+        self.serve();
+    }
+
     /// Whether it answers its health check.
     pub fn answers(&self) -> bool {
         let Ok(mut stream) = std::net::TcpStream::connect(self.address) else { return false };

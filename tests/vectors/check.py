@@ -131,4 +131,5 @@ def main():
     print(f"{len(former) + len(elsewhere['former'])} seals of the former format and {len(v2) + len(elsewhere['v2'])} of v2 are as described")
 
 
-main()
+if __name__ == "__main__":
+    main()
