@@ -15,13 +15,16 @@ function freshStamp(app, user) {
   }
 }
 
-/** Restamps the folders of `ids` and the images in them from one stamp to another. Answers how many of each. */
+/**
+ * Restamps the folders of `ids` and the images in them from one stamp to another. Answers how many of each.
+ * The pluses keep SQLite from finding rows by their stamp: all live ones have the same.
+ */
 function restamp(app, user, ids, from, to) {
   const bind = { user, from, to, now: written(Date.now()), ids: JSON.stringify(ids) }
-  const set = "SET deleted_at = {:to}, updated = {:now} WHERE user_id = {:user} AND deleted_at = {:from} AND"
+  const set = "SET deleted_at = {:to}, updated = {:now} WHERE +deleted_at = {:from} AND"
   return {
-    folders: change(app, `UPDATE folders ${set} id IN (SELECT value FROM json_each({:ids}))`, bind),
-    images: change(app, `UPDATE images ${set} folder_id IN (SELECT value FROM json_each({:ids}))`, bind),
+    folders: change(app, `UPDATE folders ${set} +user_id = {:user} AND id IN (SELECT value FROM json_each({:ids}))`, bind),
+    images: change(app, `UPDATE images ${set} user_id = {:user} AND folder_id IN (SELECT value FROM json_each({:ids}))`, bind),
   }
 }
 

@@ -30,18 +30,20 @@ function above(app, id) {
      UNION SELECT f.id, f.parent_id FROM folders f JOIN up ON f.id = up.parent_id) SELECT id FROM up`, { id: "" }, { id }).map((each) => each.id)
 }
 
+// The pluses below keep SQLite from looking at all of a user's folders to find the few in one: with a thousand of them that is a million.
+
 /** The ids of a folder and of all below it whose `deleted_at` is `stamp` all the way down; `""` for the live ones. */
 function below(app, user, id, stamp) {
   return rows(app,
     `WITH RECURSIVE down(id) AS (SELECT {:id} UNION SELECT f.id FROM folders f JOIN down ON f.parent_id = down.id
-     WHERE f.user_id = {:user} AND f.deleted_at = {:stamp}) SELECT id FROM down`, { id: "" }, { id, user, stamp }).map((each) => each.id)
+     WHERE +f.user_id = {:user} AND +f.deleted_at = {:stamp}) SELECT id FROM down`, { id: "" }, { id, user, stamp }).map((each) => each.id)
 }
 
 /** How many levels a folder has with what is below it. */
 function height(app, user, id, stamp) {
   return row(app,
     `WITH RECURSIVE down(id, level) AS (SELECT {:id}, 1 UNION SELECT f.id, down.level + 1 FROM folders f JOIN down ON f.parent_id = down.id
-     WHERE f.user_id = {:user} AND f.deleted_at = {:stamp} AND down.level < 100) SELECT MAX(level) AS n FROM down`, { n: 0 }, { id, user, stamp }).n
+     WHERE +f.user_id = {:user} AND +f.deleted_at = {:stamp} AND down.level < 100) SELECT MAX(level) AS n FROM down`, { n: 0 }, { id, user, stamp }).n
 }
 
 /** Refuses a parent that a folder of `levels` levels cannot have. `id` is empty for a folder that is yet to be. */

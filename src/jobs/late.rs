@@ -18,13 +18,13 @@ use crate::pocketbase::filter::{Comparison, Filter, Moment, Query};
 use crate::pocketbase::rows::{StoredImage, Table};
 
 /// Between one picture's attempts, doubling up to an hour.
-const FIRST_PAUSE: Duration = Duration::from_secs(10);
+const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 /// After which FAL's link is all that remains.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(24 * 3600);
 /// Pictures that are remembered; a start looks for the others.
 const MOST: usize = 10_000;
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// In a job's links, where not all of its pictures are stored: a stored one has a path alone.
 const ELSEWHERE: &str = "://";
