@@ -7,6 +7,8 @@ mod clients;
 mod faults;
 mod input;
 mod keys;
+mod logs;
+mod metrics;
 mod pictures;
 mod realtime;
 mod simulator;

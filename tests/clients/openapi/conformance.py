@@ -90,7 +90,7 @@ def run(home, processes, examples):
     nowhere = "http://127.0.0.1:1"
     log = open(f"{home}/log", "w+")
     processes.append(subprocess.Popen(
-        [os.environ["GENERATIO_BIN"], "serve", "--listen", f"127.0.0.1:{outer}", "--pocketbase-url", f"http://127.0.0.1:{inner}",
+        [os.environ["GENERATIO_BIN"], "serve", "--listen", f"127.0.0.1:{outer}", "--metrics-listen", "127.0.0.1:0", "--pocketbase-url", f"http://127.0.0.1:{inner}",
          "--pocketbase-email", email, "--pocketbase-password", password, "--kdf-iterations", "100000",
          "--fal-queue-url", nowhere, "--fal-rest-url", nowhere, "--fal-api-url", nowhere], stdout=log, stderr=log))
     url = f"http://127.0.0.1:{outer}"
