@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
@@ -9,9 +10,11 @@ use crate::config::{self, Config, Credentials};
 use crate::fal::{self, BadCatalogue, Catalogue};
 use crate::jobs::Jobs;
 use crate::keys::Keys;
+use crate::metrics::Traffic;
 use crate::pocketbase::Store;
 use crate::pocketbase::health::Health;
 use crate::pocketbase::outage::Outage;
+use crate::pocketbase::pool::Pool;
 use crate::sessions::{Derivations, Limits};
 use crate::vault::{Iterations, Method};
 
@@ -34,6 +37,14 @@ pub enum SetupError {
     System(#[from] std::io::Error),
 }
 
+/// What can be seen of a worker from outside.
+pub struct Seen {
+    /// What it counts.
+    pub traffic: Arc<Traffic>,
+    /// Its connections to PocketBase.
+    pub pool: Arc<Pool>,
+}
+
 /// One running sidecar.
 pub struct App {
     /// The settings it was started with.
@@ -50,6 +61,8 @@ pub struct App {
     pub keys: Arc<Keys>,
     /// The generation engine.
     pub jobs: Arc<Jobs>,
+    /// Those who pass requests on, once they run.
+    pub workers: Mutex<Vec<Seen>>,
     /// Where our own work runs: requests to our endpoints are carried to their end there, whether or not the client stays.
     pub runtime: Handle,
     /// That work; a drain waits for it.
@@ -76,7 +89,8 @@ impl App {
         let keys = Arc::new(keys);
         let catalogue = config.fal.models.as_deref().map_or_else(|| Ok(Catalogue::built_in()), Catalogue::with_file)?;
         let jobs = Jobs::new(Arc::clone(&store.admin), fal, Arc::clone(&keys), catalogue, &config.jobs);
-        Ok(Self { config, max_connections, health, outage, store, keys, jobs, runtime: Handle::current(), tasks: TaskTracker::new() })
+        let (runtime, tasks) = (Handle::current(), TaskTracker::new());
+        Ok(Self { config, max_connections, health, outage, store, keys, jobs, workers: Mutex::default(), runtime, tasks })
     }
 }
 

@@ -7,14 +7,15 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&[&str]] = &[
     &["commands"],
     &["server"],
+    &["monitor"],
     &["api", "forward"],
     &["error"],
     &["app"],
     &["jobs"],
     &["keys"],
     &["sessions", "pocketbase", "fal"],
-    &["vault", "reply", "wire"],
-    &["money", "id", "config", "sse", "simulator"],
+    &["vault", "reply", "trace", "wire"],
+    &["money", "id", "config", "metrics", "sse", "simulator"],
 ];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {

@@ -33,6 +33,8 @@ fn a_bad_setting_names_its_variable_and_exits_64_before_a_port_is_opened() {
         ("GENERATIO_DRAIN_TIMEOUT", "--drain-timeout", "later"),
         ("GENERATIO_LOG", "--log", "loud"),
         ("GENERATIO_LOG_FORMAT", "--log-format", "xml"),
+        ("GENERATIO_LOG_REQUESTS", "--log-requests", "1/0"),
+        ("GENERATIO_METRICS_LISTEN", "--metrics-listen", "9100"),
     ] {
         for refused in [generatio(&["serve"], &[(variable, value)]), generatio(&["serve", &format!("{flag}={value}")], &[])] {
             let said = text(&refused.stderr);
@@ -157,7 +159,8 @@ fn the_healthcheck_exits_0_while_a_sidecar_answers_even_without_pocketbase() {
 fn logs_can_be_read_by_machines() {
     let sidecar = Sidecar::start(Upstream::ok().address, &["--log-format", "json"]);
     let log = sidecar.log();
-    let json: serde_json::Value = serde_json::from_str(log.lines().next().expect("a line")).expect("a JSON line");
+    let json: serde_json::Value =
+        serde_json::from_str(log.lines().find(|line| line.contains("listening")).expect("a line")).expect("a JSON line");
     assert_eq!(json["level"], "INFO");
     assert!(json["message"].as_str().is_some_and(|message| message.starts_with("listening on http://")));
 }

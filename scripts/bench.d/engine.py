@@ -19,7 +19,7 @@ class Engine:
         self.simulator = start_simulator(bench, binary, simulator)
         base = f"http://127.0.0.1:{self.simulator.port}"
         port = rig.free_port()
-        argv = [binary, "serve", "--listen", f"127.0.0.1:{port}", "--pocketbase-url", f"http://127.0.0.1:{self.pocketbase.port}",
+        argv = [binary, "serve", "--listen", f"127.0.0.1:{port}", "--metrics-listen", "127.0.0.1:0", "--pocketbase-url", f"http://127.0.0.1:{self.pocketbase.port}",
                 "--pocketbase-email", rig.SUPERUSER[0], "--pocketbase-password", rig.SUPERUSER[1], "--kdf-iterations", "100000",
                 "--fal-queue-url", f"{base}/queue", "--fal-rest-url", f"{base}/rest", "--fal-api-url", f"{base}/api",
                 "--fal-media-hosts", "127.0.0.1", "--jobs-per-minute", "100000", *sidecar]

@@ -181,7 +181,7 @@ class Rig:
     def sidecar(self, binary, upstream, name="generatio", flags=()):
         """The sidecar in front of 127.0.0.1:upstream, as `generatio serve` runs it by default, but for these flags."""
         port = free_port()
-        argv = [binary, "serve", "--listen", f"127.0.0.1:{port}", "--pocketbase-url", f"http://127.0.0.1:{upstream}", *flags]
+        argv = [binary, "serve", "--listen", f"127.0.0.1:{port}", "--metrics-listen", "127.0.0.1:0", "--pocketbase-url", f"http://127.0.0.1:{upstream}", *flags]
         return self.start(name, argv, port)
 
     def pocketbase(self, store=False):

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::extract::{Caller, given};
+use super::extract::{Caller, given, known};
 use super::tokens::Done;
 use crate::app::App;
 use crate::error::{Error, Fault};
@@ -80,6 +80,7 @@ pub(super) async fn login(app: &App, address: std::net::IpAddr, agent: Option<He
     let Some(signed_in) = SignedIn::parse(&said) else {
         return Ok(passed_on(said));
     };
+    known(signed_in.user.clone());
     let (opening, message, needs_setup) = open(app, &signed_in, password, address).await;
     let (session_id, expires_at) = opening.map_or((String::new(), None), |opened| (opened.session.expose(), Some(Time(opened.expires))));
     let answer = LoggedIn { token: signed_in.token, record: signed_in.record, session_id, expires_at, message, needs_setup };

@@ -15,6 +15,7 @@ use crate::app::App;
 use crate::error::{Error, Fault};
 use crate::pocketbase::callers::User;
 use crate::sessions::{NotYours, Session, SessionId};
+use crate::trace::Origin;
 use crate::vault::Password;
 
 const PREFER: HeaderName = HeaderName::from_static("prefer");
@@ -58,13 +59,15 @@ impl<'a> Request<'a> {
     /// The user whose token this request carries.
     pub(super) async fn user(&self) -> Result<User, Error> {
         let token = self.token()?;
-        Ok(self.app.store.callers.check(token, self.address).await?)
+        let user = self.app.store.callers.check(token, self.address).await?;
+        Ok(known(user))
     }
 
     /// The same, as PocketBase says at this moment: for what changes a seal.
     pub(super) async fn user_now(&self) -> Result<User, Error> {
         let token = self.token()?;
-        Ok(self.app.store.callers.check_now(token, self.address).await?)
+        let user = self.app.store.callers.check_now(token, self.address).await?;
+        Ok(known(user))
     }
 
     /// The user at this moment, with their address: for what may be tried only so often.
@@ -160,6 +163,14 @@ impl<'a> Request<'a> {
         };
         timeout(BODY_WITHIN, whole).await.unwrap_or(Err(Error::BodyCut))
     }
+}
+
+/// Whose request it is goes into its line in the log.
+pub(super) fn known(user: User) -> User {
+    if let Some(origin) = Origin::current() {
+        origin.is_of(user.id);
+    }
+    user
 }
 
 /// An id in a path: what is none is nothing's.

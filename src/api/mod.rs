@@ -10,29 +10,32 @@ mod jobs;
 mod openapi;
 mod owned;
 mod page;
+mod pattern;
 mod preferences;
 mod status;
 mod tokens;
 
 use std::net::IpAddr;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use hyper::body::Incoming;
-use hyper::header::{HeaderName, HeaderValue, ORIGIN};
+use hyper::header::{HeaderValue, ORIGIN};
 use hyper::http::request::Parts;
 use hyper::{Method, StatusCode};
 use serde::Serialize;
-use tokio::task::JoinError;
 use uuid::Uuid;
 
 use crate::app::App;
+use crate::config::LogRequests;
 use crate::error::Error;
+use crate::metrics;
 use crate::reply::{self, Reply};
+use crate::trace::{Origin, X_REQUEST_ID};
 use extract::Request;
-
-/// The header that names a request in logs, here and at PocketBase.
-pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Every endpoint, one a line: method, path, and who may call it (`open`: anybody).
 async fn route(mut request: Request<'_>, method: &Method, path: &[&str]) -> Result<Reply, Error> {
@@ -102,18 +105,29 @@ async fn route(mut request: Request<'_>, method: &Method, path: &[&str]) -> Resu
 /// Answers a request below `/api/custom/`, whose decoded segments are given; `address` is the caller's.
 ///
 /// Every answer carries the request's id and PocketBase's CORS headers. `HEAD` is answered like `GET`, as PocketBase does. What was begun
-/// is carried to its end, whether or not the client waits for it.
+/// is carried to its end, whether or not the client waits for it; there it is counted, and gets its line in the log.
 pub async fn answer(app: &Arc<App>, request: hyper::Request<Incoming>, segments: Vec<String>, address: IpAddr) -> Reply {
+    let begun = Instant::now();
     let (parts, body) = request.into_parts();
-    let origin = parts.headers.get(ORIGIN).cloned();
+    let asked_from = parts.headers.get(ORIGIN).cloned();
     let id = request_id(parts.headers.get(X_REQUEST_ID));
+    let origin = Origin::new(id.clone(), &parts.headers);
     let mut reply = if parts.method == Method::OPTIONS {
-        reply::preflight(&parts.headers, &app.config.origins)
+        let reply = reply::preflight(&parts.headers, &app.config.origins);
+        note(app, &parts.method, "preflight", &reply, (&origin, address, begun));
+        reply
     } else {
-        let work = Arc::clone(app);
-        let carried = app.tasks.spawn_on(async move { carry_out(&work, &parts, body, &segments, address).await }, &app.runtime);
-        let mut reply = carried.await.unwrap_or_else(|error| Err(panicked(error))).unwrap_or_else(Error::into_reply);
-        reply::allow_origin(&mut reply, origin.as_ref(), &app.config.origins);
+        let (work, working) = (Arc::clone(app), Arc::clone(&origin));
+        let work = async move {
+            let caught = AssertUnwindSafe(carry_out(&work, &parts, body, &segments, address)).catch_unwind().await;
+            let reply = caught.unwrap_or_else(|panic| Err(Error::panicked(&*panic))).unwrap_or_else(Error::into_reply);
+            note(&work, &parts.method, pattern::of(&segments), &reply, (&working, address, begun));
+            reply
+        };
+        let carried = app.tasks.spawn_on(origin.working(work), &app.runtime).await;
+        // What panics is caught within: it was cut off by the end of the sidecar.
+        let mut reply = carried.unwrap_or_else(|error| Error::Panic(error.to_string()).into_reply());
+        reply::allow_origin(&mut reply, asked_from.as_ref(), &app.config.origins);
         reply
     };
     reply.headers_mut().insert(X_REQUEST_ID, id);
@@ -126,11 +140,35 @@ async fn carry_out(app: &App, parts: &Parts, body: Incoming, segments: &[String]
     Box::pin(route(Request::new(app, parts, body, address), method, &path)).await
 }
 
-fn panicked(error: JoinError) -> Error {
-    match error.try_into_panic() {
-        Ok(panic) => Error::panicked(&*panic),
-        Err(cancelled) => Error::Panic(cancelled.to_string()),
+/// Counts a request that was answered, and says so in the log: never its query, its body or what it is allowed by.
+fn note(app: &App, method: &Method, route: &'static str, reply: &Reply, (origin, address, begun): (&Origin, IpAddr, Instant)) {
+    let status = reply.status().as_u16();
+    metrics::REQUESTS.one([route, metrics::code(status)]);
+    if app.config.log.requests == LogRequests::Off {
+        return;
     }
+    // Monitors ask these every few seconds.
+    if matches!(route, "/api/custom/status" | "/api/custom/test") && !tracing::enabled!(target: "request", tracing::Level::DEBUG) {
+        return;
+    }
+    tracing::info!(
+        target: "request",
+        parent: None,
+        %method,
+        route,
+        status,
+        duration_ms = milliseconds(begun.elapsed()),
+        request_id = origin.id(),
+        trace_id = origin.trace_id(),
+        user = origin.user().map(tracing::field::display),
+        %address,
+        "{method} {route} was answered {status}"
+    );
+}
+
+/// To a thousandth.
+pub fn milliseconds(span: Duration) -> f64 {
+    (span.as_secs_f64() * 1e6).round() / 1e3
 }
 
 fn ok(value: &impl Serialize) -> Result<Reply, Error> {

@@ -124,6 +124,11 @@ pub(super) fn answer() -> Reply {
     reply::raw(StatusCode::OK, DOCUMENT.clone())
 }
 
+/// The path of every route below `/api/custom/`.
+pub(super) fn paths() -> Vec<&'static str> {
+    routes().into_iter().map(|route| route.path).collect()
+}
+
 fn document() -> Value {
     let mut schemas = BTreeMap::new();
     register::<Shape>(&mut schemas);

@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::hardening::refuse_dumps;
 use super::serve::{Listener, until_signal};
 use super::{Failure, fal_sim};
-use crate::config::{Config, PocketBaseUrl, Superuser};
+use crate::config::{Config, MetricsListen, PocketBaseUrl, Superuser};
 use crate::pocketbase::health;
 use crate::simulator::{Clock, Options, Simulator};
 
@@ -63,12 +63,13 @@ async fn serve(dev: Dev) -> Result<(), Failure> {
     let mut config = dev.config;
     config.superuser = Superuser::with_password(&credentials.email, &credentials.password).map_err(Failure::Setting)?;
     config.fal.point_at(simulator.local_addr()?).map_err(Failure::Setting)?;
-    let listener = Listener::bind(config, None)?;
+    let metrics = config.metrics_listen.unwrap_or(MetricsListen::DEV);
+    let listener = Listener::bind(config, None, metrics)?;
     let mut pocketbase = home.start(&dev.pocketbase_bin, &url)?;
     let served = tokio::select! {
         ready = ready(&url) => match ready {
             Ok(()) => {
-                announce(listener.address()?, &url, &credentials, &home, simulator.local_addr()?)?;
+                announce(&listener, &url, &credentials, &home, simulator.local_addr()?)?;
                 let everything = serve_beside(&mut pocketbase, listener, shutdown.clone(), &home);
                 tokio::join!(simulate(simulator, shutdown.clone()), stopping_all(everything, &shutdown)).1
             }
@@ -122,12 +123,13 @@ fn port_is_free(url: &PocketBaseUrl) -> Result<(), Failure> {
 }
 
 fn announce(
-    listening: SocketAddr,
+    listener: &Listener,
     pocketbase: &PocketBaseUrl,
     credentials: &Credentials,
     home: &Home,
     simulator: SocketAddr,
 ) -> io::Result<()> {
+    let listening = listener.address()?;
     let mut out = io::stdout().lock();
     writeln!(out, "Generatio is running. Ctrl-C stops all of it; the next start goes on with the same data.\n")?;
     writeln!(out, "  your origin   http://{listening}")?;
@@ -137,6 +139,9 @@ fn announce(
     writeln!(out, "  PocketBase    {pocketbase} (what the sidecar stands in front of)")?;
     writeln!(out, "  data          {}", home.0.display())?;
     writeln!(out, "  FAL simulator http://{simulator}")?;
+    if let Some(metrics) = listener.metrics_address() {
+        writeln!(out, "  metrics       http://{metrics}/metrics")?;
+    }
     writeln!(out, "  try it        scripts/demo http://{listening}\n")?;
     writeln!(out, "{}", fal_sim::about_keys())?;
     out.flush()

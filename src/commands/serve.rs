@@ -16,8 +16,8 @@ use super::Failure;
 use super::hardening::refuse_dumps;
 use super::supervisor::{handed_over, say_ready, say_stopping};
 use crate::app::{App, SetupError};
-use crate::config::{Config, Credentials};
-use crate::server;
+use crate::config::{Config, Credentials, MetricsListen};
+use crate::{monitor, server};
 
 /// Run the sidecar in front of PocketBase.
 #[derive(Args, Debug)]
@@ -31,7 +31,8 @@ pub struct Serve {
 pub fn run(serve: Serve) -> ExitCode {
     super::run(&serve.config.log.clone(), async {
         refuse_dumps()?;
-        let listener = Listener::bind(serve.config, handed_over()?)?;
+        let metrics = serve.config.metrics_listen.unwrap_or(MetricsListen::SERVE);
+        let listener = Listener::bind(serve.config, handed_over()?, metrics)?;
         let shutdown = until_signal()?;
         listener.serve(shutdown).await
     })
@@ -40,6 +41,7 @@ pub fn run(serve: Serve) -> ExitCode {
 /// A sidecar that has its port, and has not yet answered anybody.
 pub(super) struct Listener {
     socket: TcpListener,
+    metrics: Option<TcpListener>,
     app: App,
 }
 
@@ -47,8 +49,8 @@ impl Listener {
     /// A socket that somebody else opened takes the place of `GENERATIO_LISTEN`.
     ///
     /// # Errors
-    /// When the port is taken, or the descriptor limit is too low for what is wanted.
-    pub(super) fn bind(mut config: Config, opened: Option<std::net::TcpListener>) -> Result<Self, Failure> {
+    /// When a port is taken, or the descriptor limit is too low for what is wanted.
+    pub(super) fn bind(mut config: Config, opened: Option<std::net::TcpListener>, metrics: MetricsListen) -> Result<Self, Failure> {
         if let Some(opened) = &opened {
             config.listen = opened.local_addr()?;
         }
@@ -62,9 +64,13 @@ impl Listener {
         }
         let socket = match opened {
             Some(opened) => prepared(opened.into())?,
-            None => prepared(bind(config.listen)?)?,
+            None => prepared(bind(config.listen, "GENERATIO_LISTEN")?)?,
         };
-        Ok(Self { socket, app: app(config, credentials, max_connections)? })
+        let metrics = match metrics {
+            MetricsListen::Off => None,
+            MetricsListen::At(address) => Some(prepared(bind(address, "GENERATIO_METRICS_LISTEN")?)?),
+        };
+        Ok(Self { socket, metrics, app: app(config, credentials, max_connections)? })
     }
 
     /// Where it listens.
@@ -72,13 +78,22 @@ impl Listener {
         self.socket.local_addr()
     }
 
+    /// Where metrics are, if anywhere.
+    pub(super) fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref().and_then(|listener| listener.local_addr().ok())
+    }
+
     /// Answers until `shutdown`, then drains.
     pub(super) async fn serve(self, shutdown: CancellationToken) -> Result<(), Failure> {
         let address = self.address()?;
+        if let Some(metrics) = self.metrics_address() {
+            tracing::info!(address = %metrics, "metrics are at http://{metrics}/metrics, beside /healthz and /readyz");
+        }
         let pocketbase = &self.app.config.pocketbase_url;
         tracing::info!(%address, %pocketbase, max_connections = self.app.max_connections, "listening on http://{address}");
         say_ready();
         let app = Arc::new(self.app);
+        let monitor = self.metrics.map(|listener| tokio::spawn(monitor::run(listener, Arc::clone(&app), shutdown.clone())));
         let watched = Arc::clone(&app);
         let watch = tokio::spawn(async move {
             let guard = watched.keys.guard(watched.store.changes.subscribe(), watched.config.keys.session_sweep.duration());
@@ -104,6 +119,7 @@ impl Listener {
             tracing::warn!(tasks = app.tasks.len(), "the drain time-out has passed: work for clients that left is cut");
         }
         watch.abort();
+        monitor.inspect(tokio::task::JoinHandle::abort);
         served?;
         tracing::info!("stopped");
         Ok(())
@@ -118,12 +134,12 @@ fn app(config: Config, credentials: Option<Credentials>, max_connections: usize)
     })
 }
 
-fn bind(address: SocketAddr) -> std::io::Result<Socket> {
+fn bind(address: SocketAddr, variable: &str) -> std::io::Result<Socket> {
     let socket = Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, Some(socket2::Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket
         .bind(&address.into())
-        .map_err(|error| std::io::Error::new(error.kind(), format!("cannot listen on {address} (GENERATIO_LISTEN): {error}")))?;
+        .map_err(|error| std::io::Error::new(error.kind(), format!("cannot listen on {address} ({variable}): {error}")))?;
     Ok(socket)
 }
 

@@ -14,6 +14,37 @@ pub struct Log {
     /// How log lines look
     #[arg(long = "log-format", env = "GENERATIO_LOG_FORMAT", default_value = "text", value_name = "FORMAT")]
     pub format: LogFormat,
+
+    /// Which requests get a line: `own` (those to /api/custom/), `all`, `1/N` (own ones, and one in N of those that pass), `off`
+    #[arg(long = "log-requests", env = "GENERATIO_LOG_REQUESTS", default_value = "own", value_name = "WHICH")]
+    pub requests: LogRequests,
+}
+
+/// Which requests get a line in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogRequests {
+    /// None.
+    Off,
+    /// Those to our own endpoints.
+    Own,
+    /// Those, and one in so many of those that pass: with 1 all of them.
+    OneIn(u32),
+}
+
+impl FromStr for LogRequests {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "off" => Ok(Self::Off),
+            "own" => Ok(Self::Own),
+            "all" => Ok(Self::OneIn(1)),
+            _ => {
+                let many = text.strip_prefix("1/").and_then(|many| many.parse().ok()).filter(|many| *many > 0);
+                many.map(Self::OneIn).ok_or_else(|| "expected own, all, off, or a share like 1/100".to_owned())
+            }
+        }
+    }
 }
 
 /// How log lines look.

@@ -4,6 +4,7 @@ mod fal;
 mod jobs;
 mod keys;
 mod log;
+mod monitor;
 mod network;
 mod secret;
 mod superuser;
@@ -16,7 +17,8 @@ use clap::Args;
 pub use fal::{Fal, FalUrl, HostPattern, is_loopback};
 pub use jobs::Jobs;
 pub use keys::{Keys, SealFormat};
-pub use log::{Log, LogFilter, LogFormat};
+pub use log::{Log, LogFilter, LogFormat, LogRequests};
+pub use monitor::MetricsListen;
 pub use network::{AllowedOrigin, CollectionName, PocketBaseUrl, PublicUrl, TrustedProxy};
 pub use secret::Secret;
 pub use superuser::{Credentials, Superuser};
@@ -28,6 +30,10 @@ pub struct Config {
     /// Address and port of the one origin that front ends, SDKs and administrators use
     #[arg(long, env = "GENERATIO_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS:PORT")]
     pub listen: SocketAddr,
+
+    /// Address and port of /metrics, /healthz and /readyz, or `off`; keep it from the public. By default 127.0.0.1:9100, with `dev` any port that is free
+    #[arg(long, env = "GENERATIO_METRICS_LISTEN", value_name = "ADDRESS:PORT")]
+    pub metrics_listen: Option<MetricsListen>,
 
     /// PocketBase, as seen from here: http:// with a host and a port, no path
     #[arg(long, env = "GENERATIO_POCKETBASE_URL", default_value = "http://127.0.0.1:8090", value_name = "URL")]

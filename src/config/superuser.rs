@@ -54,6 +54,12 @@ impl Superuser {
         Ok(Self { email: Some(email.to_owned()), password, password_file: None, token: None, token_file: None })
     }
 
+    /// Whether nothing of one was given: then the sidecar is a proxy alone.
+    pub fn is_absent(&self) -> bool {
+        let Self { email, password, password_file, token, token_file } = self;
+        email.is_none() && password.is_none() && password_file.is_none() && token.is_none() && token_file.is_none()
+    }
+
     /// The credentials, or none if none were given.
     ///
     /// # Errors

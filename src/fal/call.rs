@@ -20,6 +20,7 @@ pub(super) const LARGE: usize = 32 << 20;
 /// An answer, read to its end.
 #[derive(Debug)]
 pub(super) struct Answer {
+    what: What,
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: Bytes,
@@ -36,8 +37,11 @@ pub(super) struct Bounds {
 /// Sends a request and reads its answer, whatever its status.
 pub(super) async fn ask(request: RequestBuilder, key: Key<'_>, bounds: Bounds) -> Result<Answer, Error> {
     let request = request.header(header::AUTHORIZATION, key.header()).timeout(bounds.time);
-    let response = request.send().await.map_err(|error| Error::transport(bounds.what, error))?;
-    read(response, bounds).await
+    let answered = async {
+        let response = request.send().await.map_err(|error| Error::transport(bounds.what, error))?;
+        read(response, bounds).await
+    };
+    answered.await.map_err(|error| error.counted(bounds.what))
 }
 
 /// Reads an answer whose head has come.
@@ -54,7 +58,7 @@ pub(super) async fn read(mut response: reqwest::Response, bounds: Bounds) -> Res
         }
         body.extend_from_slice(&part);
     }
-    Ok(Answer { status: response.status(), headers: std::mem::take(response.headers_mut()), body: body.freeze() })
+    Ok(Answer { what: bounds.what, status: response.status(), headers: std::mem::take(response.headers_mut()), body: body.freeze() })
 }
 
 impl Answer {
@@ -63,12 +67,12 @@ impl Answer {
         if !self.status.is_success() {
             return Err(self.refusal());
         }
-        let body = serde_json::from_slice(&self.body).map_err(|_| Error::Malformed { what, why: "it is not JSON" })?;
+        let body = serde_json::from_slice(&self.body).map_err(|_| Error::Malformed { what, why: "it is not JSON" }.counted(what))?;
         Ok((self.headers, body))
     }
 
     /// What an answer that is not a success means.
     pub(super) fn refusal(&self) -> Error {
-        Error::answered(self.status.as_u16(), &self.headers, &self.body)
+        Error::answered(self.status.as_u16(), &self.headers, &self.body).counted(self.what)
     }
 }

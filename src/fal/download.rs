@@ -12,6 +12,7 @@ use super::call::{Bounds, SMALL, read};
 use super::error::{Error, What};
 use super::picture::Picture;
 use crate::config::is_loopback;
+use crate::metrics;
 
 /// The largest picture that is kept, in bytes. It is held in memory, as what stores it wants it whole.
 pub const LARGEST_PICTURE: usize = 64 << 20;
@@ -24,6 +25,13 @@ impl Client {
     /// # Errors
     /// When it is not there, not on an allowed host, too large, too slow, or no picture.
     pub async fn download(&self, link: &str) -> Result<Picture, Error> {
+        let picture = self.picture(link).await;
+        metrics::DOWNLOADS.one([if picture.is_ok() { "fetched" } else { "failed" }]);
+        // A refusal was counted when it was read.
+        picture.map_err(|error| if error.said().is_some() { error } else { error.counted(What::Picture) })
+    }
+
+    async fn picture(&self, link: &str) -> Result<Picture, Error> {
         let bytes = match link.strip_prefix("data:") {
             Some(inline) => decoded(inline)?,
             None => {

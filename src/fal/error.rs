@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::{HeaderMap, header};
 
 use super::said::Said;
+use crate::metrics;
 
 /// Why FAL did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -121,9 +122,9 @@ pub enum What {
     History,
 }
 
-impl fmt::Display for What {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl What {
+    fn word(self) -> &'static str {
+        match self {
             Self::Submit => "submit",
             Self::Status => "status",
             Self::Result => "result",
@@ -132,7 +133,13 @@ impl fmt::Display for What {
             Self::Prices => "prices",
             Self::Balance => "balance",
             Self::History => "history",
-        })
+        }
+    }
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
     }
 }
 
@@ -173,6 +180,35 @@ impl Error {
             Self::TimedOut(what)
         } else {
             Self::Cut { what, source }
+        }
+    }
+
+    /// Counts it.
+    pub(super) fn counted(self, what: What) -> Self {
+        metrics::FAL_ERRORS.one([what.word(), self.kind()]);
+        self
+    }
+
+    /// The kind in one word.
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::KeyRejected(_) => "key_rejected",
+            Self::Forbidden(_) => "forbidden",
+            Self::Locked { .. } => "locked",
+            Self::ContentPolicy(_) => "content_policy",
+            Self::Invalid(_) => "invalid",
+            Self::NotFound(_) => "not_found",
+            Self::RateLimited { .. } => "rate_limited",
+            Self::Cancelled(_) => "cancelled",
+            Self::TookTooLong(_) => "took_too_long",
+            Self::Unavailable(_) => "unavailable",
+            Self::Refused(_) => "refused",
+            Self::TimedOut(_) => "timed_out",
+            Self::Unreachable { .. } => "unreachable",
+            Self::Cut { .. } => "cut",
+            Self::Malformed { .. } => "malformed",
+            Self::TooLarge { .. } => "too_large",
+            Self::Untrusted { .. } => "untrusted",
         }
     }
 

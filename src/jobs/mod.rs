@@ -36,6 +36,7 @@ use crate::config;
 use crate::fal::{self, Catalogue};
 use crate::id::{JobId, UserId};
 use crate::keys::Keys;
+use crate::metrics;
 use crate::pocketbase::admin::Admin;
 use crate::pocketbase::rows::Table;
 use crate::pocketbase::{self, Change};
@@ -199,6 +200,24 @@ impl Jobs {
     /// Jobs in progress.
     pub fn count(&self) -> usize {
         self.running.lock().len()
+    }
+
+    /// The same by their states; states without a job are left out.
+    pub fn count_by_status(&self) -> Vec<(Status, u64)> {
+        let mut counts: Vec<(Status, u64)> = Vec::new();
+        for running in self.running.lock().values() {
+            let status = running.view.borrow().status;
+            match counts.iter_mut().find(|(counted, _)| *counted == status) {
+                Some((_, count)) => *count += 1,
+                None => counts.push((status, 1)),
+            }
+        }
+        counts
+    }
+
+    /// The catalogue's name of a model, for metrics; one that it does not have any more is `other`.
+    fn model_word(&self, model: &str) -> metrics::Word {
+        self.catalogue.find(model).map_or("other".into(), |model| model.name.clone().into())
     }
 
     /// Writes to a job's row until PocketBase has taken it.

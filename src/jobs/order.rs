@@ -16,6 +16,7 @@ use super::slots::Place;
 use super::unsent::Fate;
 use crate::fal::FieldFault;
 use crate::id::{FolderId, JobId, UserId};
+use crate::metrics;
 use crate::pocketbase;
 use crate::pocketbase::admin::Repeat;
 use crate::pocketbase::rows::FolderRow;
@@ -142,6 +143,8 @@ impl Jobs {
         }
         match self.admin.create::<JobRow>(&row, Repeat::Harmless).await {
             Ok(row) => {
+                metrics::JOBS_BEGUN.one([self.model_word(&row.model)]);
+                tracing::info!(target: "audit", event = "job_begun", job = %id, %user, model = row.model, "a job was begun");
                 self.start(row.clone(), session.key, place, Origin::Begun(slot), CancellationToken::new());
                 Ok(row)
             }
@@ -182,9 +185,13 @@ impl Jobs {
             self.check_folder(user, folder).await?;
         }
         if self.pace.check_key(&user).is_err() {
+            metrics::RATE_LIMITED.one(["generation_pace"]);
             return Err(Refusal::Pace);
         }
-        let place = self.slots.take(user).ok_or(Refusal::Crowded)?;
+        let place = self.slots.take(user).ok_or_else(|| {
+            metrics::RATE_LIMITED.one(["generation_queue"]);
+            Refusal::Crowded
+        })?;
         if model.has("seed") && !accepted.send.contains_key("seed") {
             // By which FAL's history tells this request from others.
             accepted.send.insert("seed".into(), own_seed().into());

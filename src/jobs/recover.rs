@@ -65,7 +65,7 @@ impl Jobs {
     /// The same, without keeping anybody waiting.
     pub fn resume_later(self: &Arc<Self>, user: UserId) {
         let jobs = Arc::clone(self);
-        self.tasks.spawn_on(async move { jobs.resume(user).await }, &self.runtime);
+        self.tasks.spawn_on(crate::trace::carried(async move { jobs.resume(user).await }), &self.runtime);
     }
 
     /// Gives a job its task if it is unfinished and has none.

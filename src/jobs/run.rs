@@ -85,11 +85,11 @@ impl Jobs {
         let (orphan, written, owed) = (false, Instant::now(), Map::new());
         let run = Run { jobs: Arc::clone(self), row, key, view, cancel, taken_up, orphan, written, shown, owed };
         self.tasks.spawn_on(
-            async move {
+            crate::trace::carried(async move {
                 let entry = Entry { jobs: Arc::clone(&jobs), id };
                 run.go_on(place, slot).await;
                 drop(entry);
-            },
+            }),
             &self.runtime,
         );
     }
@@ -227,6 +227,9 @@ impl Run {
     /// Shown at once to whoever waits here, and written now and then for whoever watches the row.
     async fn progress(&mut self, status: Status, position: u32) {
         if (self.row.status, self.row.queue_position) != (status, position) {
+            if self.row.status != status {
+                self.tell(status);
+            }
             self.row.status = status;
             self.row.queue_position = position;
             self.view.send_replace(self.row.clone());
@@ -265,6 +268,9 @@ impl Run {
     pub(super) async fn write(&mut self, mut patch: Value) -> Result<(), Unwritten> {
         self.row.seq += 1;
         self.written = Instant::now();
+        if self.shown.0 != self.row.status {
+            self.tell(self.row.status);
+        }
         self.shown = (self.row.status, self.row.queue_position);
         patch["seq"] = self.row.seq.into();
         patch["status"] = json!(self.row.status);
@@ -280,6 +286,11 @@ impl Run {
             }
             written => written,
         }
+    }
+
+    /// Says in the log where the job stands now.
+    pub(super) fn tell(&self, status: Status) {
+        tracing::info!(job = %self.row.id, user = %self.row.user_id, status = status.word(), fal_request_id = self.row.request_id, "a job is {}", status.word());
     }
 
     /// What could not be written before goes with whatever is written next.

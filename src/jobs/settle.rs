@@ -11,6 +11,7 @@ use super::run::{Left, Run, stamp};
 use super::{LONGEST_PAUSE, PAUSE, Unwritten};
 use crate::fal::{Charge, UnitPrice, Units};
 use crate::id::RowId;
+use crate::metrics;
 use crate::pocketbase;
 use crate::pocketbase::admin::Repeat;
 use crate::pocketbase::batch::Batch;
@@ -50,14 +51,19 @@ impl Run {
             Ok(()) => {
                 self.row.status = status;
                 self.view.send_replace(self.row.clone());
+                let model = self.jobs.model_word(&self.row.model);
+                metrics::SETTLEMENTS.one([model.clone(), status.word().into()]);
+                metrics::SETTLED_MICRODOLLARS.add([model], u64::try_from(charge.amount.micros()).unwrap_or(0));
                 tracing::info!(
                     target: "audit",
+                    event = "job_settled",
                     job = %self.row.id,
                     user = %self.row.user_id,
                     status = status.word(),
                     cost_micros = charge.amount.micros(),
                     estimated = charge.estimated,
                     images = self.row.images.len(),
+                    error = self.row.error.as_ref().map(|failure| failure.error.as_str()),
                     "a job was settled"
                 );
                 Left::Over

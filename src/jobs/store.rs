@@ -24,6 +24,7 @@ impl Run {
     /// Stores the pictures, then settles.
     pub(super) async fn deliver(&mut self, endpoint: &EndpointId, output: Output) -> Left {
         self.row.status = Status::Storing;
+        self.tell(Status::Storing);
         self.view.send_replace(self.row.clone());
         if output.images.is_empty() {
             let charge = self.charge_for_failure(endpoint, output.units).await;

@@ -12,6 +12,7 @@ use super::row::{Failure, JobRow, Status};
 use super::run::{Left, Run, stamp};
 use crate::fal::{self, Charge, EndpointId, Handle, Key, Links, Reached, RequestId, Window};
 use crate::id::ForeignId;
+use crate::metrics;
 use crate::pocketbase::filter::{Comparison, Filter, Query};
 
 /// When FAL's history is looked at after a submit whose answer was lost; after that, at the user's next session.
@@ -54,6 +55,9 @@ impl Run {
             return Err(self.end(Status::Cancelled, None, Charge::NOTHING).await);
         }
         let submitted = self.jobs.fal.submit(Key::of(&self.key), endpoint, &self.row.input()).await;
+        let outcome = outcome(&submitted);
+        metrics::SUBMITS.one([outcome]);
+        tracing::info!(target: "audit", event = "job_submitted", job = %self.row.id, user = %self.row.user_id, outcome, "a job was sent to FAL");
         match submitted {
             Ok(handle) => self.accepted(handle).await,
             Err(not) => match not.reached {
@@ -196,6 +200,16 @@ impl Run {
         let query = Query::new(Filter::all().and("request_id", Comparison::Is, id), "", 1);
         let claimed: Vec<JobRow> = self.jobs.admin.list(&query).await?;
         Ok(!claimed.is_empty())
+    }
+}
+
+/// What came of a submit, in one word.
+fn outcome(submitted: &Result<Handle, fal::NotSubmitted>) -> &'static str {
+    match submitted.as_ref().map_err(|not| &not.reached) {
+        Ok(_) => "accepted",
+        Err(Reached::Refused) => "refused",
+        Err(Reached::NotSent) => "not_sent",
+        Err(Reached::Unknown { .. }) => "unknown",
     }
 }
 

@@ -40,13 +40,8 @@ impl Keys {
         for witness in self.sessions.witnesses(user) {
             match self.callers.is_alive(&witness.collection, &witness.token).await {
                 Ok(true) => {}
-                Ok(false) => {
-                    let ended = self.sessions.end_witnessed(user, &witness);
-                    if ended == 0 {
-                        continue;
-                    }
-                    tracing::info!(target: "audit", %user, sessions = ended, "sessions ended: the user's password changed, or the user is gone");
-                }
+                // The user's password or address changed, or the user is gone.
+                Ok(false) => drop(self.sessions.end_witnessed(user, &witness)),
                 Err(error) => {
                     asked = false;
                     tracing::debug!(%user, error = &error as &dyn std::error::Error, "a session's witness was not asked");

@@ -86,6 +86,11 @@ impl From<CannotUnlock> for Error {
 }
 
 impl Keys {
+    /// What the threads that derive keys have done and have before them.
+    pub fn derivations(&self) -> sessions::Work {
+        self.unlocking.derivations().work()
+    }
+
     /// With nobody's session open.
     pub fn new(
         (admin, callers): (Arc<Admin>, Arc<Callers>),

@@ -33,7 +33,7 @@ impl Keys {
         let (session, expires) = self.sessions.open(user.id, key, witness, Instant::now(), Timestamp::now());
         // What changed while the witness was being made was not looked at for it.
         self.examine(user.id).await;
-        tracing::info!(target: "audit", user = %user.id, "a session was opened");
+        tracing::info!(target: "audit", event = "session_opened", user = %user.id, %address, "a session was opened");
         Ok(Opening { session, expires })
     }
 
@@ -51,7 +51,7 @@ impl Keys {
             Ok(key) => key,
             Err(error) => {
                 if matches!(error, Error::WrongPassword) {
-                    tracing::info!(target: "audit", user = %user.id, "a password did not open a seal");
+                    tracing::info!(target: "audit", event = "wrong_password", user = %user.id, %address, "a password did not open a seal");
                 }
                 return Err(error);
             }
@@ -69,7 +69,7 @@ impl Keys {
     /// That a seal cannot be renewed today keeps nobody from using it.
     async fn renew(&self, user: &User, old: &Sealed, key: Arc<Opened>, password: Password, guard: &UserGuard) {
         match self.replace(user, old, key, NewPassword::that_opened(password), guard).await {
-            Ok(()) => tracing::info!(target: "audit", user = %user.id, "a seal was renewed in today's format"),
+            Ok(()) => tracing::info!(target: "audit", event = "key_resealed", user = %user.id, "a seal was renewed in today's format"),
             Err(error) => tracing::warn!(user = %user.id, error = &error as &dyn std::error::Error, "a seal could not be renewed"),
         }
     }

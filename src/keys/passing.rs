@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::seal::owner;
 use super::{Error, Keys};
 use crate::pocketbase::callers::User;
-use crate::sessions::{Busy, Queued, UserGuard};
+use crate::sessions::{Busy, Ending, Queued, UserGuard};
 use crate::vault::{NewPassword, Password};
 
 /// A change of a user's password that PocketBase has carried out.
@@ -31,8 +31,9 @@ pub struct Following {
 impl Keys {
     /// Ends the user's sessions, and takes a place before everybody who asks for their seal after this. Waits for nothing.
     pub fn begin_following(&self, change: PasswordChange) -> Following {
-        let (user, ended) = (change.user.id, self.sessions.end_user(change.user.id));
-        tracing::info!(target: "audit", %user, sessions = ended, "sessions ended: the user's password changed");
+        let (user, address) = (change.user.id, change.address);
+        let ended = self.sessions.end_user(user, Ending::PasswordChanged);
+        tracing::info!(target: "audit", event = "password_changed", %user, %address, sessions = ended, "a user's password was changed");
         Following { place: self.locks.queue(user), change }
     }
 
@@ -47,13 +48,15 @@ impl Keys {
             Err(busy) => Err(busy.into()),
         };
         match resealed {
-            Ok(()) => tracing::info!(target: "audit", user = %user.id, "a FAL key was sealed under the user's new password"),
+            Ok(()) => {
+                tracing::info!(target: "audit", event = "key_resealed", user = %user.id, "a FAL key was sealed under the user's new password")
+            }
             Err(Error::NoKey) => {}
             Err(Error::WrongPassword) => {
-                tracing::info!(target: "audit", user = %user.id, "a FAL key stays under a password of its own: the user's former one did not open it");
+                tracing::info!(target: "audit", event = "key_not_resealed", user = %user.id, "a FAL key stays under a password of its own: the user's former one did not open it");
             }
             Err(error) => {
-                tracing::warn!(user = %user.id, error = &error as &dyn std::error::Error, "a FAL key could not be sealed under the user's new password");
+                tracing::warn!(target: "audit", event = "key_not_resealed", user = %user.id, error = &error as &dyn std::error::Error, "a FAL key could not be sealed under the user's new password");
                 self.give_up(&user).await;
             }
         }

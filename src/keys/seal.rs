@@ -12,7 +12,7 @@ use crate::pocketbase::admin::Repeat;
 use crate::pocketbase::batch::Batch;
 use crate::pocketbase::callers::User;
 use crate::pocketbase::rows::{Table, UserRow};
-use crate::sessions::UserGuard;
+use crate::sessions::{Ending, UserGuard};
 use crate::vault::{NewPassword, Opened, Owner, Password, Sealed};
 
 /// What is stored for a user.
@@ -51,7 +51,9 @@ impl Keys {
         };
         let _guard = self.locks.lock(user.id).await?;
         let key = Arc::new(key);
-        let same_password = match self.stored(user).await? {
+        let stored = self.stored(user).await?;
+        let event = if matches!(stored, Stored::Nothing) { "key_stored" } else { "key_replaced" };
+        let same_password = match stored {
             Stored::Sealed(old) if self.sessions.has_session(user.id, Instant::now()) => {
                 self.unlocking.derivations().open(old, password.password().clone(), owner(user)).await?.is_ok()
             }
@@ -63,9 +65,9 @@ impl Keys {
         if same_password {
             self.sessions.replace_key(user.id, &key);
         } else {
-            self.sessions.end_user(user.id);
+            self.sessions.end_user(user.id, Ending::KeyReplaced);
         }
-        tracing::info!(target: "audit", user = %user.id, fingerprint = %key.fingerprint(), verified, "a FAL key was stored");
+        tracing::info!(target: "audit", event, user = %user.id, fingerprint = %key.fingerprint(), verified, "a FAL key was stored");
         Ok(verified)
     }
 
@@ -80,7 +82,10 @@ impl Keys {
     pub async fn verify(&self, user: &User, password: Password, address: IpAddr) -> Result<Verified, Error> {
         let guard = self.locks.lock(user.id).await?;
         match self.open_seal(user, password, address, &guard).await {
-            Ok(_) => Ok(Verified::Opens),
+            Ok(_) => {
+                tracing::info!(target: "audit", event = "password_verified", user = %user.id, %address, "a password opens the user's seal");
+                Ok(Verified::Opens)
+            }
             Err(Error::NoKey) => Ok(Verified::NoKey),
             Err(Error::WrongPassword | Error::Malformed) => Ok(Verified::Closed),
             Err(error) => Err(error),
@@ -91,9 +96,14 @@ impl Keys {
     pub async fn change_password(&self, user: &User, old: Password, new: NewPassword, address: IpAddr) -> Result<(), Error> {
         let guard = self.locks.lock(user.id).await?;
         let sealed = self.sealed(user).await?;
-        let key = self.unlocking.open(sealed.clone(), old, owner(user), address, Instant::now()).await?;
+        let opened = self.unlocking.open(sealed.clone(), old, owner(user), address, Instant::now()).await.map_err(Error::from);
+        let key = opened.inspect_err(|error| {
+            if matches!(error, Error::WrongPassword) {
+                tracing::info!(target: "audit", event = "wrong_password", user = %user.id, %address, "a password did not open a seal");
+            }
+        })?;
         self.replace(user, &sealed, Arc::new(key), new, &guard).await?;
-        tracing::info!(target: "audit", user = %user.id, "a FAL key was sealed under a new password");
+        tracing::info!(target: "audit", event = "key_resealed", user = %user.id, %address, "a FAL key was sealed under a new password");
         Ok(())
     }
 
@@ -102,8 +112,8 @@ impl Keys {
         let _guard = self.locks.lock(user.id).await?;
         self.write(user, "").await?;
         self.stale.clear(user.id);
-        let ended = self.sessions.end_user(user.id);
-        tracing::info!(target: "audit", user = %user.id, sessions = ended, "a FAL key was deleted");
+        let ended = self.sessions.end_user(user.id, Ending::KeyDeleted);
+        tracing::info!(target: "audit", event = "key_deleted", user = %user.id, sessions = ended, "a FAL key was deleted");
         Ok(())
     }
 

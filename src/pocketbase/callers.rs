@@ -20,6 +20,7 @@ use super::pool;
 use super::readiness::Readiness;
 use super::refusal::Refusal;
 use crate::id::{CollectionId, UserId};
+use crate::metrics;
 
 /// An answer is good for this long at most: not everything that ends a token is told to us (`facts/store.md` I).
 const FRESH: Duration = Duration::from_secs(30);
@@ -108,11 +109,20 @@ impl Callers {
 
     /// Whose token this is, from memory if PocketBase said so in the last 30 s. `address` is the caller's, for PocketBase's own limits.
     pub async fn check(&self, token: &str, address: IpAddr) -> Result<User, Stranger> {
-        let (claims, key) = (self.plausible(token).await?, digest(token));
+        let (claims, key) = (counted(self.plausible(token).await)?, digest(token));
         if let Some(user) = self.known.lock().find(&key) {
+            metrics::TOKEN_CHECKS.one(["remembered"]);
             return Ok(user);
         }
-        timeout(WITHIN, self.in_turn(token, &claims, key, address)).await.unwrap_or_else(|_| Err(Error::from(pool::Error::TimedOut).into()))
+        let asked = timeout(WITHIN, self.in_turn(token, &claims, key, address)).await;
+        let user = counted(asked.unwrap_or_else(|_| Err(Error::from(pool::Error::TimedOut).into())))?;
+        metrics::TOKEN_CHECKS.one(["asked"]);
+        Ok(user)
+    }
+
+    /// Tokens that are remembered.
+    pub fn remembered(&self) -> usize {
+        self.known.lock().by_token.len()
     }
 
     async fn in_turn(&self, token: &str, claims: &Claims, key: Key, address: IpAddr) -> Result<User, Stranger> {
@@ -130,8 +140,10 @@ impl Callers {
 
     /// Whose token this is, as PocketBase says at this moment: for what must not be done with a token that was just revoked.
     pub async fn check_now(&self, token: &str, address: IpAddr) -> Result<User, Stranger> {
-        let claims = self.plausible(token).await?;
-        self.ask(token, &claims, address).await
+        let claims = counted(self.plausible(token).await)?;
+        let user = counted(self.ask(token, &claims, address).await)?;
+        metrics::TOKEN_CHECKS.one(["asked"]);
+        Ok(user)
     }
 
     /// Whether a token that we hold for somebody is still good; one that cannot be renewed is good with 403 on old versions.
@@ -193,6 +205,14 @@ impl Callers {
             _ => Err(Error::from(Refusal::parse(&said)).into()),
         }
     }
+}
+
+/// Counts what was not answered with a user.
+fn counted<T>(outcome: Result<T, Stranger>) -> Result<T, Stranger> {
+    outcome.inspect_err(|stranger| {
+        let failed = matches!(stranger, Stranger::Store(_) | Stranger::TooMany);
+        metrics::TOKEN_CHECKS.one([if failed { "failed" } else { "refused" }]);
+    })
 }
 
 fn refresh(collection: &CollectionId, token: &HeaderValue) -> Call {

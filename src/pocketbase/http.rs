@@ -13,6 +13,8 @@ use tokio::time::timeout;
 use super::body::RequestBody;
 use super::pool::{self, Answer, Pool};
 use crate::config::PocketBaseUrl;
+use crate::metrics;
+use crate::trace::Origin;
 
 /// More than any page of rows that we ask for.
 const LONGEST_ANSWER: usize = 32 * 1024 * 1024;
@@ -110,13 +112,17 @@ impl Http {
             let (head, body) = self.open(call).await?.into_parts();
             Ok((Said { status: head.status, body: read(body).await? }, head.headers))
         };
-        timeout(within, whole).await.unwrap_or(Err(pool::Error::TimedOut))
+        let said = timeout(within, whole).await.unwrap_or(Err(pool::Error::TimedOut));
+        said.inspect_err(|error| metrics::UPSTREAM_ERRORS.one(["own", error.kind()]))
     }
 
     /// Makes the call and gives back the answer as soon as it begins.
     pub async fn open(&self, call: Call) -> Result<Response<Answer>, pool::Error> {
         let Call { method, target, mut headers, body, .. } = call;
         headers.insert(HOST, self.authority.clone());
+        if let Some(origin) = Origin::current() {
+            origin.mark(&mut headers);
+        }
         headers.entry(USER_AGENT).or_insert(USER_AGENT_VALUE);
         headers.entry(ACCEPT).or_insert(HeaderValue::from_static("application/json"));
         self.pool.send(request(method, &target, headers, body)?).await

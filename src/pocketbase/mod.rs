@@ -66,6 +66,11 @@ impl Store {
         Self { admin, callers, readiness, changes: broadcast::channel(CHANGES_KEPT).0, pool }
     }
 
+    /// The connections that our own calls go over.
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
     /// Keeps watch over PocketBase; whoever starts it ends it.
     pub async fn watch(&self) {
         let (admin, callers) = (Arc::clone(&self.admin), Arc::clone(&self.callers));

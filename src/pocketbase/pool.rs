@@ -18,6 +18,7 @@ use super::line::{Line, Second, Watched};
 use super::outage::Outage;
 use super::spare::Spare;
 use crate::config::PocketBaseUrl;
+use crate::metrics;
 
 /// PocketBase closes idle connections at 5 minutes; ours go long before, so that the two never race.
 const IDLE_LIMIT: Second = 60;
@@ -48,6 +49,21 @@ pub enum Error {
     /// The client's body ended early or was malformed.
     #[error("the body of the request was not received whole")]
     ClientBody(#[source] hyper::Error),
+}
+
+impl Error {
+    /// The kind in one word.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Unreachable(_) => "unreachable",
+            Self::Cut(_) => "cut",
+            Self::Malformed(_) => "malformed",
+            Self::TimedOut => "timed_out",
+            Self::TooLong => "too_long",
+            Self::Target => "target",
+            Self::ClientBody(_) => "client_body",
+        }
+    }
 }
 
 /// Connections of one worker thread to PocketBase.
@@ -84,8 +100,9 @@ impl Pool {
         let upload = request.body().progress();
         while let Some(mut line) = self.checkout() {
             let spare = Spare::of(&request);
+            let sent = Instant::now();
             let mut error = match line.ask(request).await {
-                Ok(response) => return Ok(self.lend(line, upload, response)),
+                Ok(response) => return Ok(self.lend(line, sent, upload, response)),
                 Err(error) => error,
             };
             if let Some(unsent) = error.take_message() {
@@ -100,17 +117,18 @@ impl Pool {
         }
         let connected = timeout(self.answer_within, self.connect()).await;
         let mut line = connected.unwrap_or(Err(Error::TimedOut))?;
+        let sent = Instant::now();
         match line.ask(request).await {
-            Ok(response) => Ok(self.lend(line, upload, response)),
+            Ok(response) => Ok(self.lend(line, sent, upload, response)),
             Err(error) if error.message().is_some() => Err(Error::Unreachable(io::ErrorKind::ConnectionReset.into())),
             Err(error) => Err(sort(&line, error.into_error())),
         }
     }
 
-    fn lend(self: &Arc<Self>, line: Line, upload: Option<Arc<Progress>>, response: Response<Incoming>) -> Response<Answer> {
+    fn lend(self: &Arc<Self>, line: Line, sent: Instant, upload: Option<Arc<Progress>>, response: Response<Incoming>) -> Response<Answer> {
         line.answered();
         let lent = Lent { line, upload, pool: Arc::clone(self) };
-        response.map(|body| Answer::new(body, lent))
+        response.map(|body| Answer::new(body, sent, lent))
     }
 
     fn checkout(&self) -> Option<Line> {
@@ -138,6 +156,16 @@ impl Pool {
         self.watched.lock().retain(|watched| watched.look(limit));
     }
 
+    /// Connections that wait for a request.
+    pub fn idle(&self) -> usize {
+        self.idle.lock().len()
+    }
+
+    /// All connections, those that ended within the last second among them.
+    pub fn open(&self) -> usize {
+        self.watched.lock().len()
+    }
+
     async fn connect(&self) -> Result<Line, Error> {
         let start = Instant::now();
         let patience = self.outage.patience(start);
@@ -145,11 +173,13 @@ impl Pool {
         loop {
             match Line::open(&self.url, &self.clock).await {
                 Ok((line, watched)) => {
+                    metrics::UPSTREAM_CONNECTS.one(["connected"]);
                     self.outage.succeeded(&self.url);
                     self.watched.lock().push(watched);
                     return Ok(line);
                 }
                 Err(error) => {
+                    metrics::UPSTREAM_CONNECTS.one(["failed"]);
                     self.outage.failed(Instant::now(), &self.url, &error);
                     if start.elapsed() + pause > patience {
                         return Err(Error::Unreachable(error));
@@ -184,6 +214,7 @@ fn sort(line: &Line, error: hyper::Error) -> Error {
 pub struct Answer {
     body: Incoming,
     after_upload: bool,
+    sent: Instant,
     lent: Option<Lent>,
 }
 
@@ -213,8 +244,13 @@ impl Answer {
         self.after_upload
     }
 
-    fn new(body: Incoming, lent: Lent) -> Self {
-        let mut answer = Self { body, after_upload: lent.is_uploaded(), lent: Some(lent) };
+    /// When the request was given to the connection that this answer came by.
+    pub fn sent(&self) -> Instant {
+        self.sent
+    }
+
+    fn new(body: Incoming, sent: Instant, lent: Lent) -> Self {
+        let mut answer = Self { body, after_upload: lent.is_uploaded(), sent, lent: Some(lent) };
         if answer.body.is_end_stream() {
             answer.give_back();
         }

@@ -4,6 +4,7 @@
 //! its own connections to PocketBase, so that a request never changes threads.
 
 mod limits;
+mod line;
 mod respond;
 mod watch;
 mod worker;
@@ -11,7 +12,6 @@ mod worker;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::forward::Caller;
+use crate::metrics::{self, Traffic};
 use limits::{Place, Places};
 use worker::Worker;
 
@@ -32,28 +33,12 @@ struct Arrival {
     caller: Caller,
     place: Place,
     /// Connections of the worker; this one is counted before it arrives.
-    load: Load,
-}
-
-/// Counts one connection of a worker until it is dropped.
-struct Load(Arc<AtomicUsize>);
-
-impl Load {
-    fn on(open: &Arc<AtomicUsize>) -> Self {
-        open.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(open))
-    }
-}
-
-impl Drop for Load {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
+    load: metrics::Connection,
 }
 
 struct WorkerThread {
     arrivals: mpsc::UnboundedSender<Arrival>,
-    open: Arc<AtomicUsize>,
+    traffic: Arc<Traffic>,
     thread: JoinHandle<()>,
 }
 
@@ -86,11 +71,13 @@ fn start_workers(app: &Arc<App>, places: &Arc<Places>, shutdown: &CancellationTo
         .map(|number| {
             let (sender, arrivals) = mpsc::unbounded_channel();
             let (app, places, shutdown) = (Arc::clone(app), Arc::clone(places), shutdown.clone());
+            let traffic = Traffic::new();
+            let counted = Arc::clone(&traffic);
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let thread = std::thread::Builder::new()
                 .name(format!("worker-{number}"))
-                .spawn(move || runtime.block_on(Worker::new(app, places).run(arrivals, shutdown)))?;
-            Ok(WorkerThread { arrivals: sender, open: Arc::default(), thread })
+                .spawn(move || runtime.block_on(Worker::new(app, places, counted).run(arrivals, shutdown)))?;
+            Ok(WorkerThread { arrivals: sender, traffic, thread })
         })
         .collect()
 }
@@ -117,14 +104,15 @@ fn admit(stream: TcpStream, peer: SocketAddr, app: &App, places: &Arc<Places>, w
     let caller = Caller::direct(peer.ip(), &app.config.trusted_proxies);
     let exempt = caller.is_trusted_proxy() || IpAddr::is_loopback(&caller.address);
     let Some(place) = places.take(caller.address, exempt) else {
+        metrics::CONNECTIONS_REFUSED.happened();
         if places.is_news() {
             tracing::warn!(address = %caller.address, connections = places.taken(), "too many connections: one is refused, maybe more");
         }
         tokio::spawn(turn_away(stream));
         return;
     };
-    let Some(worker) = workers.iter().min_by_key(|worker| worker.open.load(Ordering::Relaxed)) else { return };
-    let load = Load::on(&worker.open);
+    let Some(worker) = workers.iter().min_by_key(|worker| worker.traffic.open_connections()) else { return };
+    let load = worker.traffic.connection();
     match stream.into_std() {
         // A worker that is gone has panicked; `run` reports it. Its connections end here.
         Ok(stream) => drop(worker.arrivals.send(Arrival { stream, caller, place, load })),

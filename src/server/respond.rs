@@ -6,6 +6,7 @@ use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -14,29 +15,37 @@ use hyper::header::{CONNECTION, HeaderMap, HeaderValue, ORIGIN};
 use hyper::{Request, Response};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
+use super::line::{Line, Lines};
 use super::watch::{Busy, Pulse};
 use crate::app::App;
 use crate::error::Error;
 use crate::forward::{self, Caller, Passing, Waiting};
+use crate::metrics::{self, Class, Traffic};
 use crate::pocketbase::pool::{Answer, Pool};
+use crate::reply::Reply;
+use crate::trace::{Origin, X_REQUEST_ID};
 use crate::{api, reply, wire};
 
 /// What the requests of one connection share.
 pub(super) struct Connection {
-    app: Arc<App>,
-    pool: Arc<Pool>,
-    caller: Caller,
-    pulse: Arc<Pulse>,
-    waiting: Waiting,
-    shutdown: CancellationToken,
+    pub(super) app: Arc<App>,
+    pub(super) pool: Arc<Pool>,
+    pub(super) traffic: Arc<Traffic>,
+    pub(super) lines: Arc<Lines>,
+    pub(super) caller: Caller,
+    pub(super) pulse: Arc<Pulse>,
+    pub(super) waiting: Waiting,
+    pub(super) shutdown: CancellationToken,
 }
 
-impl Connection {
-    pub(super) fn new(app: Arc<App>, pool: Arc<Pool>, caller: Caller, pulse: Arc<Pulse>, shutdown: CancellationToken) -> Self {
-        let owed = Arc::clone(&pulse);
-        let waiting: Waiting = Arc::new(move |waits| owed.body_owed(waits));
-        Self { app, pool, caller, pulse, waiting, shutdown }
-    }
+/// Whose a request turned out to be.
+enum Whose {
+    /// Nobody's: it is refused unread.
+    Nobodys,
+    /// Ours; `api` counts it.
+    Ours,
+    /// PocketBase's.
+    Theirs(Class, Option<Box<Line>>),
 }
 
 impl Connection {
@@ -47,19 +56,22 @@ impl Connection {
 
 /// Answers one request, whatever happens: a panic is a 500.
 pub(super) async fn respond(request: Request<Incoming>, connection: Arc<Connection>) -> Result<Response<Outgoing>, Infallible> {
+    let begun = Instant::now();
     let busy = Busy::begin(&connection.pulse);
     let asker = Asker::of(request.headers());
-    let answered = caught(pin!(answer(request, &connection))).await.unwrap_or_else(|panic| Err(Error::panicked(&*panic)));
-    let response = answered.unwrap_or_else(|error| {
-        let closes = error.ends_connection();
-        let mut reply = error.into_reply();
-        reply::allow_origin(&mut reply, asker.origin.as_ref(), &connection.app.config.origins);
-        reply.headers_mut().insert(api::X_REQUEST_ID, api::request_id(asker.id.as_ref()));
-        if closes {
-            reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    let mut whose = Whose::Nobodys;
+    let answered =
+        caught(pin!(answer(request, &connection, begun, &mut whose))).await.unwrap_or_else(|panic| Err(Error::panicked(&*panic)));
+    let response = answered.unwrap_or_else(|error| asker.told(error, &connection).map(Content::Ours));
+    let status = response.status().as_u16();
+    match whose {
+        Whose::Theirs(class, line) => {
+            connection.traffic.passed(class, status);
+            line.into_iter().for_each(|line| line.end(status));
         }
-        reply.map(Content::Ours)
-    });
+        Whose::Nobodys => connection.traffic.refused(status),
+        Whose::Ours => {}
+    }
     Ok(response.map(|content| Outgoing { content, busy }))
 }
 
@@ -76,15 +88,36 @@ impl Asker {
         for (name, value) in headers {
             if name == ORIGIN {
                 asker.origin.get_or_insert_with(|| value.clone());
-            } else if name == api::X_REQUEST_ID {
+            } else if name == X_REQUEST_ID {
                 asker.id.get_or_insert_with(|| value.clone());
             }
         }
         asker
     }
+
+    /// The answer in place of PocketBase's; what the log says of it names the request.
+    fn told(&self, error: Error, connection: &Connection) -> Reply {
+        let id = api::request_id(self.id.as_ref());
+        if let Error::PocketBase(error) = &error {
+            metrics::UPSTREAM_ERRORS.one(["passed", error.kind()]);
+        }
+        let closes = error.ends_connection();
+        let mut reply = Origin::new(id.clone(), &HeaderMap::new()).span().in_scope(|| error.into_reply());
+        reply::allow_origin(&mut reply, self.origin.as_ref(), &connection.app.config.origins);
+        reply.headers_mut().insert(X_REQUEST_ID, id);
+        if closes {
+            reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        reply
+    }
 }
 
-async fn answer(request: Request<Incoming>, connection: &Arc<Connection>) -> Result<Response<Content>, Error> {
+async fn answer(
+    mut request: Request<Incoming>,
+    connection: &Arc<Connection>,
+    begun: Instant,
+    whose: &mut Whose,
+) -> Result<Response<Content>, Error> {
     wire::check(&request)?;
     let named;
     let caller = if connection.caller.is_trusted_proxy() {
@@ -94,8 +127,11 @@ async fn answer(request: Request<Incoming>, connection: &Arc<Connection>) -> Res
         &connection.caller
     };
     if let Some(segments) = wire::custom_path(request.uri().path()) {
+        *whose = Whose::Ours;
         return Ok(api::answer(&connection.app, request, segments, caller.address).await.map(Content::Ours));
     }
+    let line = connection.lines.begin(&mut request, caller.address, begun);
+    *whose = Whose::Theirs(Class::of(request.uri().path()), line.map(Box::new));
     if request.uri().path() == "*" {
         return Ok(reply::empty().map(Content::Ours));
     }
@@ -103,23 +139,29 @@ async fn answer(request: Request<Incoming>, connection: &Arc<Connection>) -> Res
         None => connection.forward(request, caller, None).await?,
         Some(passing) => changing_password(request, caller.clone(), passing, connection).await?,
     };
-    let until = forward::is_event_stream(&response).then(|| Box::pin(connection.shutdown.clone().cancelled_owned()));
+    connection.traffic.added(response.body().sent().saturating_duration_since(begun));
+    let until = forward::is_event_stream(&response).then(|| Box::new(Until::shutdown(connection)));
     Ok(response.map(|answer| Content::Theirs { answer, until }))
 }
 
+/// What is logged of it names the request, which gets an id if it has none.
+///
 /// Carried to its end whether or not the client waits for it: PocketBase does what it was asked either way, and we follow.
 async fn changing_password(
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
     caller: Caller,
     passing: Passing,
     connection: &Arc<Connection>,
 ) -> Result<Response<Answer>, Error> {
     let connection = Arc::clone(connection);
-    let carried = tokio::spawn(async move {
+    let id = api::request_id(request.headers().get(X_REQUEST_ID));
+    let origin = Origin::new(id.clone(), request.headers());
+    request.headers_mut().insert(X_REQUEST_ID, id);
+    let carried = tokio::spawn(origin.working(async move {
         let response = connection.forward(request, &caller, Some(&passing)).await?;
         passing.settle(&connection.app, response.status()).await;
         Ok(response)
-    });
+    }));
     match carried.await {
         Ok(answered) => answered,
         Err(error) => Err(error.try_into_panic().map_or_else(|error| Error::Panic(error.to_string()), |panic| Error::panicked(&*panic))),
@@ -136,7 +178,19 @@ enum Content {
     /// Our own words.
     Ours(Full<Bytes>),
     /// PocketBase's, as they come; an event stream ends when we shut down, since nothing else would end it.
-    Theirs { answer: Answer, until: Option<Pin<Box<WaitForCancellationFutureOwned>>> },
+    Theirs { answer: Answer, until: Option<Box<Until>> },
+}
+
+/// What ends a stream of events.
+struct Until {
+    shutdown: Pin<Box<WaitForCancellationFutureOwned>>,
+    _counted: metrics::Stream,
+}
+
+impl Until {
+    fn shutdown(connection: &Connection) -> Self {
+        Self { shutdown: Box::pin(connection.shutdown.clone().cancelled_owned()), _counted: connection.traffic.stream() }
+    }
 }
 
 impl Body for Outgoing {
@@ -149,7 +203,7 @@ impl Body for Outgoing {
             Content::Ours(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
             Content::Theirs { answer, until } => {
                 if let Some(until) = until
-                    && until.as_mut().poll(cx).is_ready()
+                    && until.shutdown.as_mut().poll(cx).is_ready()
                 {
                     return Poll::Ready(None);
                 }

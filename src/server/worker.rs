@@ -12,15 +12,17 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::limits::Places;
+use super::line::Lines;
 use super::respond::{self, Connection};
 use super::watch::{Pulse, Watch, Watched};
-use super::{Arrival, Load, Place};
-use crate::app::App;
+use super::{Arrival, Place};
+use crate::app::{App, Seen};
+use crate::metrics::{self, Traffic};
 use crate::pocketbase::pool::Pool;
 
 /// The head of a request. PocketBase takes 1 MiB; what browsers and SDKs send stays far below this.
@@ -33,14 +35,18 @@ pub(super) struct Worker {
     places: Arc<Places>,
     pool: Arc<Pool>,
     watch: Arc<Watch>,
+    traffic: Arc<Traffic>,
+    lines: Arc<Lines>,
     tasks: TaskTracker,
 }
 
 impl Worker {
-    pub(super) fn new(app: Arc<App>, places: Arc<Places>) -> Self {
+    pub(super) fn new(app: Arc<App>, places: Arc<Places>, traffic: Arc<Traffic>) -> Self {
         let pool = Pool::new(app.config.pocketbase_url.clone(), app.config.upstream_timeout.duration(), Arc::clone(&app.outage));
-        let watch = Watch::new(&app.config);
-        Self { app, places, pool: Arc::new(pool), watch: Arc::new(watch), tasks: TaskTracker::new() }
+        let (pool, watch) = (Arc::new(pool), Arc::new(Watch::new(&app.config)));
+        app.workers.lock().push(Seen { traffic: Arc::clone(&traffic), pool: Arc::clone(&pool) });
+        let lines = Arc::new(Lines::new(app.config.log.requests));
+        Self { app, places, pool, watch, traffic, lines, tasks: TaskTracker::new() }
     }
 
     /// Serves what arrives until `shutdown`, then lets what runs finish within the drain time-out.
@@ -53,7 +59,7 @@ impl Worker {
                     Some(arrival) => self.serve(arrival, shutdown.clone()),
                     None => break,
                 },
-                _ = seconds.tick() => self.tick(),
+                due = seconds.tick() => self.tick(due),
                 () = shutdown.cancelled() => break,
             }
         }
@@ -68,7 +74,7 @@ impl Worker {
             loop {
                 tokio::select! {
                     () = &mut wait => break,
-                    _ = seconds.tick() => self.tick(),
+                    due = seconds.tick() => self.tick(due),
                 }
             }
         });
@@ -77,7 +83,9 @@ impl Worker {
         }
     }
 
-    fn tick(&self) {
+    /// What is done each second, and was to be done then.
+    fn tick(&self, due: Instant) {
+        self.traffic.late(due.elapsed());
         self.watch.tick(self.places.under_pressure());
         self.pool.tick();
     }
@@ -89,14 +97,24 @@ impl Worker {
             Err(error) => return tracing::error!(%error, "a connection could not be taken over"),
         };
         let pulse = self.watch.pulse();
-        let connection = Connection::new(Arc::clone(&self.app), Arc::clone(&self.pool), caller, Arc::clone(&pulse), shutdown);
+        let pulsing = Arc::clone(&pulse);
+        let connection = Connection {
+            app: Arc::clone(&self.app),
+            pool: Arc::clone(&self.pool),
+            traffic: Arc::clone(&self.traffic),
+            lines: Arc::clone(&self.lines),
+            caller,
+            waiting: Arc::new(move |waits| pulsing.body_owed(waits)),
+            pulse: Arc::clone(&pulse),
+            shutdown,
+        };
         let io = Watched::new(stream, Arc::clone(&pulse));
         let task = self.tasks.spawn(serve_connection(io, Arc::new(connection), Arc::clone(&pulse), (place, load)));
         self.watch.add(pulse, task.abort_handle());
     }
 }
 
-async fn serve_connection(io: Watched, connection: Arc<Connection>, pulse: Arc<Pulse>, _counted: (Place, Load)) {
+async fn serve_connection(io: Watched, connection: Arc<Connection>, pulse: Arc<Pulse>, _counted: (Place, metrics::Connection)) {
     let service = service_fn(move |request: Request<Incoming>| respond::respond(request, Arc::clone(&connection)));
     let mut http = pin!(
         http1::Builder::new()

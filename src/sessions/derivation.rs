@@ -10,6 +10,7 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
 use super::Busy;
+use crate::metrics;
 use crate::vault::{self, CannotOpen, Method, NewPassword, Opened, Owner, Password, Sealed};
 
 /// Added to the threads' niceness: on a busy core they get a third of what others get at most. They get much less, since they offer the
@@ -120,6 +121,7 @@ impl Shared {
     fn enqueue(&self, work: Box<dyn FnOnce() + Send>) -> Result<u64, Busy> {
         let mut queue = self.queue.lock();
         if queue.closed || queue.waiting.len() >= self.max_waiting {
+            metrics::DERIVATIONS_REFUSED.happened();
             return Err(Busy);
         }
         let ticket = queue.next_ticket;

@@ -15,7 +15,7 @@ pub use attempts::{Attempt, Attempts, Throttled};
 pub use derivation::{Derivations, Work};
 pub use locks::{Queued, UserGuard, UserLocks};
 pub use session_id::{NotASessionId, SessionId};
-pub use table::{Limits, NotYours, Session, Sessions, Statistics};
+pub use table::{Ending, Limits, NotYours, Session, Sessions, Statistics};
 pub use unlock::{CannotUnlock, Unlocking};
 
 /// There is no room to wait in: whoever asks should come again in a moment.

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 
 use super::session_id::{Hash, SessionId};
 use crate::id::UserId;
+use crate::metrics;
 use crate::vault::Opened;
 
 /// How long sessions last and how many there may be.
@@ -51,6 +52,39 @@ pub struct Session {
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Session")
+    }
+}
+
+/// Why a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Its user ended it.
+    LoggedOut,
+    /// Its time was over.
+    Expired,
+    /// Another one needed its place.
+    Displaced,
+    /// Its user's key was taken away.
+    KeyDeleted,
+    /// Another key was stored, under another password.
+    KeyReplaced,
+    /// A change of its user's password passed through here.
+    PasswordChanged,
+    /// PocketBase does not take its user's tokens any more: their password or address changed, or they are gone.
+    UserChanged,
+}
+
+impl Ending {
+    fn word(self) -> &'static str {
+        match self {
+            Self::LoggedOut => "logged_out",
+            Self::Expired => "expired",
+            Self::Displaced => "displaced",
+            Self::KeyDeleted => "key_deleted",
+            Self::KeyReplaced => "key_replaced",
+            Self::PasswordChanged => "password_changed",
+            Self::UserChanged => "user_changed",
+        }
     }
 }
 
@@ -106,7 +140,8 @@ impl<W> Sessions<W> {
         table.insert(id.hash(), user, key, witness, now + self.limits.lifetime);
         drop(table);
         // Zeroing is left for after the lock, here and below.
-        drop(gone);
+        gone.into_iter().for_each(|(entry, why)| entry.ended(why));
+        metrics::SESSIONS_OPENED.happened();
         let expires = clock.checked_add(self.limits.lifetime).unwrap_or(Timestamp::MAX);
         (id, expires)
     }
@@ -133,23 +168,23 @@ impl<W> Sessions<W> {
         table.check(&hash, user, now)?;
         let gone = table.remove(&hash);
         drop(table);
-        drop(gone);
+        gone.into_iter().for_each(|entry| entry.ended(Ending::LoggedOut));
         Ok(())
     }
 
     /// Ends all of a user's, and says how many.
-    pub fn end_user(&self, user: UserId) -> usize {
-        self.end_where(Some(user), |_| true)
+    pub fn end_user(&self, user: UserId, why: Ending) -> usize {
+        self.end_where(Some(user), why, |_| true)
     }
 
     /// Ends those of a user's that have this witness, and says how many.
     pub fn end_witnessed(&self, user: UserId, witness: &Arc<W>) -> usize {
-        self.end_where(Some(user), |entry| Arc::ptr_eq(&entry.witness, witness))
+        self.end_where(Some(user), Ending::UserChanged, |entry| Arc::ptr_eq(&entry.witness, witness))
     }
 
     /// Ends what has expired, and says how many.
     pub fn sweep(&self, now: Instant) -> usize {
-        self.end_where(None, |entry| entry.ends <= now)
+        self.end_where(None, Ending::Expired, |entry| entry.ends <= now)
     }
 
     /// Gives all of a user's sessions another key: the next request uses it.
@@ -197,7 +232,7 @@ impl<W> Sessions<W> {
         Statistics { active: table.sessions.values().filter(|entry| entry.ends > now).count(), total: table.sessions.len() }
     }
 
-    fn end_where(&self, user: Option<UserId>, ends: impl Fn(&Entry<W>) -> bool) -> usize {
+    fn end_where(&self, user: Option<UserId>, why: Ending, ends: impl Fn(&Entry<W>) -> bool) -> usize {
         let mut table = self.table.lock();
         let mut ending: Vec<Hash> = match user {
             Some(user) => table.by_user.get(&user).cloned().unwrap_or_default(),
@@ -206,7 +241,14 @@ impl<W> Sessions<W> {
         ending.retain(|hash| table.sessions.get(hash).is_some_and(&ends));
         let gone: Vec<_> = ending.iter().filter_map(|hash| table.remove(hash)).collect();
         drop(table);
-        gone.len()
+        gone.into_iter().map(|entry| entry.ended(why)).count()
+    }
+}
+
+impl<W> Entry<W> {
+    fn ended(self, why: Ending) {
+        metrics::SESSIONS_ENDED.one([why.word()]);
+        tracing::info!(target: "audit", event = "session_ended", user = %self.user, reason = why.word(), "a session ended");
     }
 }
 
@@ -218,22 +260,23 @@ impl<W> Table<W> {
     /// What has expired is not kept for the sweep once somebody asked for it.
     fn check(&mut self, hash: &Hash, user: UserId, now: Instant) -> Result<&Entry<W>, NotYours> {
         if self.sessions.get(hash).is_some_and(|entry| entry.ends <= now) {
-            self.remove(hash);
+            self.remove(hash).into_iter().for_each(|entry| entry.ended(Ending::Expired));
         }
         let entry = self.sessions.get(hash).ok_or(NotYours::Missing)?;
         if entry.user == user { Ok(entry) } else { Err(NotYours::Foreign) }
     }
 
-    fn make_room(&mut self, user: UserId, limits: &Limits, now: Instant) -> Vec<Entry<W>> {
+    fn make_room(&mut self, user: UserId, limits: &Limits, now: Instant) -> Vec<(Entry<W>, Ending)> {
         let theirs = self.by_user.get(&user).cloned().unwrap_or_default();
         let expired = theirs.iter().filter(|hash| self.sessions.get(*hash).is_some_and(|entry| entry.ends <= now));
-        let mut leaving: Vec<Hash> = expired.copied().collect();
-        let open: Vec<Hash> = theirs.into_iter().filter(|hash| !leaving.contains(hash)).collect();
-        leaving.extend(open.iter().take((open.len() + 1).saturating_sub(limits.per_user)));
-        let mut gone: Vec<_> = leaving.iter().filter_map(|hash| self.remove(hash)).collect();
+        let expired: Vec<Hash> = expired.copied().collect();
+        let open: Vec<Hash> = theirs.into_iter().filter(|hash| !expired.contains(hash)).collect();
+        let displaced = open.iter().take((open.len() + 1).saturating_sub(limits.per_user));
+        let leaving = expired.iter().map(|hash| (hash, Ending::Expired)).chain(displaced.map(|hash| (hash, Ending::Displaced)));
+        let mut gone: Vec<_> = leaving.filter_map(|(hash, why)| Some((self.remove(hash)?, why))).collect();
         while self.sessions.len() >= limits.total {
             let Some(hash) = self.by_use.first_key_value().map(|(_, hash)| *hash) else { break };
-            gone.extend(self.remove(&hash));
+            gone.extend(self.remove(&hash).map(|entry| (entry, Ending::Displaced)));
         }
         gone
     }

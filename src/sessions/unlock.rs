@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Attempts, Busy, Derivations, Throttled};
+use crate::metrics;
 use crate::vault::{CannotOpen, Opened, Owner, Password, Sealed};
 
 /// Opens seals, unless somebody was wrong too often or too many are waiting.
@@ -46,8 +47,14 @@ impl Unlocking {
         address: IpAddr,
         now: Instant,
     ) -> Result<Opened, CannotUnlock> {
-        let attempt = self.attempts.begin(owner.user, address, now)?;
+        let user = owner.user;
+        let attempt = self.attempts.begin(user, address, now).inspect_err(|_| {
+            metrics::UNLOCKS.one(["throttled"]);
+            metrics::RATE_LIMITED.one(["unlock"]);
+            tracing::info!(target: "audit", event = "unlock_throttled", %user, %address, "a password was not looked at: there were too many wrong ones");
+        })?;
         let opened = self.derivations.open(sealed, password, owner).await;
+        metrics::UNLOCKS.one([outcome(&opened)]);
         match &opened {
             Ok(Err(CannotOpen::Refused)) => drop(attempt),
             Ok(Ok(_) | Err(CannotOpen::NotAKey)) | Err(Busy) => attempt.forgive(),
@@ -58,6 +65,15 @@ impl Unlocking {
     /// The threads that do the work.
     pub fn derivations(&self) -> &Derivations {
         &self.derivations
+    }
+}
+
+fn outcome(opened: &Result<Result<Opened, CannotOpen>, Busy>) -> &'static str {
+    match opened {
+        Ok(Ok(_)) => "opened",
+        Ok(Err(CannotOpen::Refused)) => "wrong_password",
+        Ok(Err(CannotOpen::NotAKey)) => "malformed",
+        Err(Busy) => "busy",
     }
 }
 

@@ -47,7 +47,7 @@ export async function startSidecar(t, pocketbase, ...flags) {
   if (!binary) throw new Error('GENERATIO_BIN must name the generatio binary');
   const port = await freePort();
   const url = `http://127.0.0.1:${port}`;
-  const sidecar = await start('generatio', binary, ['serve', '--listen', `127.0.0.1:${port}`, '--pocketbase-url', pocketbase.url, ...flags], `${url}/api/health`);
+  const sidecar = await start('generatio', binary, ['serve', '--listen', `127.0.0.1:${port}`, '--metrics-listen', '127.0.0.1:0', '--pocketbase-url', pocketbase.url, ...flags], `${url}/api/health`);
   atEnd(t, () => sidecar.stop());
   return { url, port, pid: sidecar.pid, stop: sidecar.stop };
 }

@@ -8,6 +8,8 @@ mod faults;
 mod input;
 mod keys;
 mod late;
+mod logs;
+mod metrics;
 mod pictures;
 mod realtime;
 mod restored;

@@ -1,5 +1,6 @@
 //! Everything that a generation needs, users included.
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
@@ -63,6 +64,11 @@ impl World {
     }
 
     pub fn with(simulator: Simulator, flags: &[&str]) -> Self {
+        Self::before(simulator, flags, |pocketbase| pocketbase)
+    }
+
+    /// The sidecar reaches PocketBase where `way` says, which is told where it is.
+    pub fn before(simulator: Simulator, flags: &[&str], way: impl FnOnce(SocketAddr) -> SocketAddr) -> Self {
         let pocketbase = PocketBase::with_store();
         let mut all: Vec<String> = ["--pocketbase-email", EMAIL, "--pocketbase-password", PASSWORD].map(str::to_owned).into();
         all.extend(["--kdf-iterations", "100000"].map(str::to_owned));
@@ -70,7 +76,7 @@ impl World {
         let paced = flags.contains(&"--jobs-per-minute");
         all.extend(["--jobs-per-minute", "100000"].iter().filter(|_| !paced).map(|flag| (*flag).to_owned()));
         all.extend(flags.iter().map(|flag| (*flag).to_owned()));
-        let sidecar = start(&pocketbase, &all);
+        let sidecar = start(way(pocketbase.address), &all);
         let superuser = pocketbase.superuser();
         Self { sidecar, simulator, pocketbase, superuser, flags: all }
     }
@@ -79,7 +85,7 @@ impl World {
     pub fn restart(&mut self) {
         self.sidecar.signal("KILL");
         self.sidecar.wait();
-        self.sidecar = start(&self.pocketbase, &self.flags);
+        self.sidecar = start(self.pocketbase.address, &self.flags);
     }
 
     /// SIGTERM; the next one is started by [`Self::restart`].
@@ -171,9 +177,9 @@ impl World {
     }
 }
 
-fn start(pocketbase: &PocketBase, flags: &[String]) -> Sidecar {
+fn start(pocketbase: SocketAddr, flags: &[String]) -> Sidecar {
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-    let sidecar = Sidecar::start(pocketbase.address, &flags);
+    let sidecar = Sidecar::start(pocketbase, &flags);
     // Until it has signed in and looked at the collections, our endpoints answer 503.
     crate::support::until("the sidecar is ready", || sidecar.log().contains("PocketBase is ready for our endpoints"));
     sidecar

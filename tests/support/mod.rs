@@ -46,6 +46,7 @@ impl Sidecar {
         let log = nameless_file();
         let child = command
             .args(["serve", "--listen", "127.0.0.1:0", "--pocketbase-url", &url])
+            .args(if flags.contains(&"--metrics-listen") { [].as_slice() } else { &["--metrics-listen", "127.0.0.1:0"] })
             .args(if flags.contains(&"--log") { [].as_slice() } else { &["--log", "debug"] })
             .args(flags)
             .stderr(log.try_clone().expect("a second handle"))
@@ -70,6 +71,20 @@ impl Sidecar {
         let mut bytes = vec![0; self.log.metadata().expect("a file").len() as usize];
         self.log.read_exact_at(&mut bytes, 0).expect("a file that only grows");
         String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Where its metrics are.
+    pub fn metrics_address(&self) -> SocketAddr {
+        let log = self.log();
+        let (_, rest) = log.split_once("metrics are at http://").expect("a port for metrics");
+        rest.split('/').next().and_then(|address| address.parse().ok()).expect("an address")
+    }
+
+    /// One GET on the metrics port, with a header of one's own.
+    pub fn monitor(&self, path: &str, header: &str) -> String {
+        let mut stream = connect(self.metrics_address());
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: a\r\n{header}Connection: close\r\n\r\n").as_bytes()).expect("a connection");
+        read_answer(&mut stream)
     }
 
     pub fn pid(&self) -> u32 {

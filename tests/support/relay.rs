@@ -58,6 +58,11 @@ impl Relay {
         self.count(|head| head.contains("/auth-refresh") && header(head, "authorization") == Some(token))
     }
 
+    /// The head of each request, as it was sent.
+    pub fn heads(&self) -> Vec<String> {
+        self.wire.heads.lock().unwrap().clone()
+    }
+
     /// How many requests had such a head.
     pub fn count(&self, wanted: impl Fn(&str) -> bool) -> usize {
         self.wire.heads.lock().unwrap().iter().filter(|head| wanted(head)).count()

@@ -15,6 +15,7 @@ use hyper::{Method, Request, StatusCode};
 use crate::app::App;
 use crate::keys::PasswordChange;
 use crate::pocketbase::callers::User;
+use crate::trace;
 use copy::BodyCopy;
 pub(super) use copy::Tee;
 use fields::{Fields, Form};
@@ -62,11 +63,11 @@ impl Passing {
         }
         let carried = Arc::clone(app);
         app.tasks.spawn_on(
-            async move {
+            trace::carried(async move {
                 for one in following {
                     carried.keys.follow(one).await;
                 }
-            },
+            }),
             &app.runtime,
         );
     }

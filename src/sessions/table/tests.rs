@@ -102,7 +102,14 @@ fn ending_a_user_ends_all_of_theirs_and_leaves_nothing_behind() {
     let (sessions, now) = (sessions(), Instant::now());
     let ids: Vec<SessionId> = (0..3).map(|_| open(&sessions, 1, now)).collect();
     open(&sessions, 2, now);
-    assert_eq!((sessions.end_user(user(1)), sessions.end_user(user(1)), sessions.end_user(user(2))), (3, 0, 1));
+    assert_eq!(
+        (
+            sessions.end_user(user(1), Ending::KeyDeleted),
+            sessions.end_user(user(1), Ending::KeyDeleted),
+            sessions.end_user(user(2), Ending::KeyDeleted)
+        ),
+        (3, 0, 1)
+    );
     assert!(ids.iter().all(|id| lent(&sessions, id, 1, now) == Err(NotYours::Missing)));
     let table = sessions.table.lock();
     assert!(table.sessions.is_empty() && table.by_user.is_empty() && table.by_use.is_empty());
@@ -140,5 +147,5 @@ fn a_key_is_zeroed_with_the_last_who_uses_it() {
     assert!(graveyard::during(|| assert!(sessions.end(&id, user(1), now).is_ok())).is_empty(), "a running job lost its key");
     assert_eq!(graveyard::during(|| drop(job)), [vec![0; 15]]);
     open(&sessions, 1, now);
-    assert_eq!(graveyard::during(|| assert_eq!(sessions.end_user(user(1)), 1)), [vec![0; 15]]);
+    assert_eq!(graveyard::during(|| assert_eq!(sessions.end_user(user(1), Ending::KeyDeleted), 1)), [vec![0; 15]]);
 }

@@ -103,7 +103,7 @@ def run(home, processes, examples):
     until(lambda: ask(f"{fal}/_sim/clock"))
     log = open(f"{home}/log", "w+")
     processes.append(subprocess.Popen(
-        [os.environ["GENERATIO_BIN"], "serve", "--listen", f"127.0.0.1:{outer}", "--pocketbase-url", f"http://127.0.0.1:{inner}",
+        [os.environ["GENERATIO_BIN"], "serve", "--listen", f"127.0.0.1:{outer}", "--metrics-listen", "off", "--pocketbase-url", f"http://127.0.0.1:{inner}",
          "--pocketbase-email", email, "--pocketbase-password", password, "--kdf-iterations", "100000", "--jobs-per-minute", "100000",
          "--fal-queue-url", f"{fal}/queue", "--fal-rest-url", f"{fal}/rest", "--fal-api-url", f"{fal}/api", "--fal-media-hosts", "127.0.0.1"],
         stdout=log, stderr=log))
