@@ -12,6 +12,7 @@ use crate::keys::Keys;
 use crate::pocketbase::Store;
 use crate::pocketbase::health::Health;
 use crate::pocketbase::outage::Outage;
+use crate::rates::Rates;
 use crate::sessions::{Derivations, Limits};
 use crate::vault::{Iterations, Method};
 
@@ -40,6 +41,8 @@ pub struct App {
     pub config: Config,
     /// Client connections held at once.
     pub max_connections: usize,
+    /// How often anybody may come.
+    pub rates: Rates,
     /// Whether PocketBase answers.
     pub health: Health,
     /// What every worker knows of an outage of PocketBase.
@@ -76,7 +79,19 @@ impl App {
         let keys = Arc::new(keys);
         let catalogue = config.fal.models.as_deref().map_or_else(|| Ok(Catalogue::built_in()), Catalogue::with_file)?;
         let jobs = Jobs::new(Arc::clone(&store.admin), fal, Arc::clone(&keys), catalogue, &config.jobs);
-        Ok(Self { config, max_connections, health, outage, store, keys, jobs, runtime: Handle::current(), tasks: TaskTracker::new() })
+        let rates = Rates::new(&config.rates);
+        Ok(Self {
+            config,
+            max_connections,
+            rates,
+            health,
+            outage,
+            store,
+            keys,
+            jobs,
+            runtime: Handle::current(),
+            tasks: TaskTracker::new(),
+        })
     }
 }
 

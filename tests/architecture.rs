@@ -13,8 +13,8 @@ const LAYERS: &[&[&str]] = &[
     &["jobs"],
     &["keys"],
     &["sessions", "pocketbase", "fal"],
-    &["vault", "reply", "wire"],
-    &["money", "id", "config", "simulator"],
+    &["vault", "reply", "wire", "rates"],
+    &["money", "id", "address", "config", "simulator"],
 ];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {

@@ -17,6 +17,7 @@ use crate::id::{FolderId, JobId, UserId};
 use crate::pocketbase;
 use crate::pocketbase::admin::Repeat;
 use crate::pocketbase::rows::FolderRow;
+use crate::rates::Exceeded;
 use crate::sessions::Session;
 use crate::vault::Opened;
 
@@ -86,8 +87,8 @@ pub enum Refusal {
     #[error("the idempotency key was used with another body")]
     Reused,
     /// Too many in too short a time.
-    #[error("too many jobs in a minute")]
-    Pace,
+    #[error(transparent)]
+    Pace(#[from] Exceeded),
     /// Too many at once.
     #[error("too many jobs at once")]
     Crowded,
@@ -172,9 +173,7 @@ impl Jobs {
         if let Some(folder) = order.folder {
             self.check_folder(user, folder).await?;
         }
-        if self.pace.check_key(&user).is_err() {
-            return Err(Refusal::Pace);
-        }
+        self.pace.check(&user)?;
         let place = self.slots.take(user).ok_or(Refusal::Crowded)?;
         if model.has("seed") && !accepted.send.contains_key("seed") {
             // By which FAL's history tells this request from others.

@@ -15,10 +15,12 @@ use hyper::{Request, Response};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::watch::{Busy, Pulse};
+use crate::address::Network;
 use crate::app::App;
 use crate::error::Error;
 use crate::forward::{self, Caller, Passing, Waiting};
 use crate::pocketbase::pool::{Answer, Pool};
+use crate::rates::Allowance;
 use crate::{api, reply, wire};
 
 /// What the requests of one connection share.
@@ -28,6 +30,8 @@ pub(super) struct Connection {
     caller: Caller,
     pulse: Arc<Pulse>,
     waiting: Waiting,
+    /// Requests that it may still make without being looked at.
+    allowance: Allowance,
     shutdown: CancellationToken,
 }
 
@@ -35,7 +39,9 @@ impl Connection {
     pub(super) fn new(app: Arc<App>, pool: Arc<Pool>, caller: Caller, pulse: Arc<Pulse>, shutdown: CancellationToken) -> Self {
         let owed = Arc::clone(&pulse);
         let waiting: Waiting = Arc::new(move |waits| owed.body_owed(waits));
-        Self { app, pool, caller, pulse, waiting, shutdown }
+        let allowance =
+            if caller.is_exempt() { Allowance::unlimited() } else { app.rates.requests.allowance(&Network::from(caller.address)) };
+        Self { app, pool, caller, pulse, waiting, allowance, shutdown }
     }
 }
 
@@ -89,8 +95,12 @@ async fn answer(request: Request<Incoming>, connection: &Arc<Connection>) -> Res
     let named;
     let caller = if connection.caller.is_trusted_proxy() {
         named = connection.caller.named_by_proxy(request.headers(), &connection.app.config.trusted_proxies);
+        if !named.is_exempt() {
+            connection.app.rates.requests.check(&Network::from(named.address))?;
+        }
         &named
     } else {
+        connection.app.rates.requests.spend(&connection.allowance)?;
         &connection.caller
     };
     if let Some(segments) = wire::custom_path(request.uri().path()) {
