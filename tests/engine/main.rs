@@ -7,6 +7,7 @@ mod clients;
 mod faults;
 mod input;
 mod keys;
+mod limits;
 mod pictures;
 mod realtime;
 mod simulator;
