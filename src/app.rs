@@ -15,6 +15,7 @@ use crate::pocketbase::Store;
 use crate::pocketbase::health::Health;
 use crate::pocketbase::outage::Outage;
 use crate::pocketbase::pool::Pool;
+use crate::rates::Rates;
 use crate::sessions::{Derivations, Limits};
 use crate::vault::{Iterations, Method};
 
@@ -51,6 +52,8 @@ pub struct App {
     pub config: Config,
     /// Client connections held at once.
     pub max_connections: usize,
+    /// How often anybody may come.
+    pub rates: Rates,
     /// Whether PocketBase answers.
     pub health: Health,
     /// What every worker knows of an outage of PocketBase.
@@ -89,8 +92,9 @@ impl App {
         let keys = Arc::new(keys);
         let catalogue = config.fal.models.as_deref().map_or_else(|| Ok(Catalogue::built_in()), Catalogue::with_file)?;
         let jobs = Jobs::new(Arc::clone(&store.admin), fal, Arc::clone(&keys), catalogue, &config.jobs);
+        let rates = Rates::new(&config.rates);
         let (runtime, tasks) = (Handle::current(), TaskTracker::new());
-        Ok(Self { config, max_connections, health, outage, store, keys, jobs, workers: Mutex::default(), runtime, tasks })
+        Ok(Self { config, max_connections, rates, health, outage, store, keys, jobs, workers: Mutex::default(), runtime, tasks })
     }
 }
 

@@ -13,8 +13,10 @@ use utoipa::ToSchema;
 use crate::id::JobId;
 use crate::jobs::Failure;
 use crate::keys;
+use crate::metrics;
 use crate::pocketbase::callers::Stranger;
 use crate::pocketbase::{self, pool};
+use crate::rates::{Exceeded, Limit};
 use crate::reply::{self, Reply};
 use crate::wire::Refusal;
 
@@ -49,13 +51,8 @@ pub enum Error {
     #[error("{0}")]
     Conflict(&'static str),
     /// Too often.
-    #[error("{words}")]
-    TooMany {
-        /// What there was too much of.
-        words: &'static str,
-        /// When to come again.
-        retry_after: Duration,
-    },
+    #[error(transparent)]
+    TooMany(#[from] Exceeded),
     /// Too much at once, for everybody.
     #[error("{0}")]
     Busy(&'static str),
@@ -145,7 +142,7 @@ impl From<Stranger> for Error {
         match stranger {
             Stranger::NoToken => Self::Unauthenticated("The request requires a valid PocketBase user token."),
             Stranger::OtherCollection => Self::Unauthenticated("The token does not belong to the users of this application."),
-            Stranger::TooMany => Self::TooMany { words: "Too many requests.", retry_after: Duration::from_secs(10) },
+            Stranger::TooMany => Exceeded { limit: Limit::PocketBase, retry_after: Duration::from_secs(10) }.into(),
             Stranger::Store(error) => Self::Store(error),
         }
     }
@@ -160,9 +157,7 @@ impl From<keys::Error> for Error {
             keys::Error::KeyRejected => {
                 Fault::invalid("fal_token", "validation_invalid_value", "is rejected by FAL: nothing was stored").into()
             }
-            keys::Error::Throttled(throttled) => {
-                Self::TooMany { words: "Too many wrong passwords. Please try again later.", retry_after: throttled.retry_after }
-            }
+            keys::Error::Throttled(exceeded) => exceeded.into(),
             keys::Error::Busy(_) => Self::Busy("Too many are signing in at this moment. Please try again."),
             keys::Error::Restless => Self::Conflict("The FAL token was changed from elsewhere at this moment. Please try again."),
             keys::Error::Stranger(stranger) => stranger.into(),
@@ -200,6 +195,9 @@ impl Error {
     /// The answer, after a line in the log where somebody should know.
     pub fn into_reply(self) -> Reply {
         self.log();
+        if let Self::TooMany(exceeded) = &self {
+            metrics::RATE_LIMITED.one([exceeded.limit.name()]);
+        }
         let (status, error, message) = self.words();
         let mut reply = reply::json(status, &Shape { status: status.as_u16(), error, message, data: self.data() });
         let headers = reply.headers_mut();
@@ -228,8 +226,8 @@ impl Error {
     }
 
     fn retry_after(&self, status: StatusCode) -> Option<Duration> {
-        if let Self::TooMany { retry_after, .. } = self {
-            return Some(*retry_after);
+        if let Self::TooMany(exceeded) = self {
+            return Some(exceeded.retry_after);
         }
         (status == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER_OUTAGE)
     }
@@ -245,7 +243,7 @@ impl Error {
             Self::Unauthenticated(words) => (StatusCode::UNAUTHORIZED, "authentication_error", (*words).into()),
             Self::Forbidden(words) => (StatusCode::FORBIDDEN, "authorization_error", (*words).into()),
             Self::Conflict(words) => (StatusCode::CONFLICT, "conflict_error", (*words).into()),
-            Self::TooMany { words, .. } => (StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", (*words).into()),
+            Self::TooMany(exceeded) => (StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", too_many(exceeded.limit).into()),
             Self::Busy(words) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable_error", (*words).into()),
             Self::PocketBase(error) => passing_on(error),
             Self::Store(error) => storing(error),
@@ -274,9 +272,9 @@ impl Error {
             | Self::Unauthenticated(_)
             | Self::Forbidden(_)
             | Self::Conflict(_)
-            | Self::TooMany { .. }
             | Self::Job { .. }
             | Self::Busy(_) => {}
+            Self::TooMany(exceeded) => tracing::debug!(limit = exceeded.limit.name(), "a request was refused: there were too many"),
             Self::PocketBase(_) => tracing::warn!(error, "a request to PocketBase failed"),
             Self::Store(_) => tracing::error!(error, "the store failed"),
             Self::Panic(_) => tracing::error!(error, "a request panicked"),
@@ -286,6 +284,21 @@ impl Error {
 
 const CUT_BODY: &str = "The body of the request was malformed or ended early.";
 const OUR_FAULT: &str = "Something went wrong on our side.";
+
+fn too_many(limit: Limit) -> &'static str {
+    match limit {
+        Limit::RequestsPerAddress => "Too many requests from this address. Please slow down.",
+        Limit::LoginsPerAddress => "Too many sign-ins from this address. Please try again in a moment.",
+        Limit::LoginsPerUser => "Too many sign-ins to this account. Please try again in a moment.",
+        Limit::UnlocksPerAddress => "Too many requests with a password from this address. Please try again in a moment.",
+        Limit::UnlocksPerUser => "Too many requests with a password by this user. Please try again in a moment.",
+        Limit::WrongPasswords => "Too many wrong passwords. Please try again later.",
+        Limit::UnlocksAtOnce => "Too many passwords at once. Please try again in a moment.",
+        Limit::Jobs => "Too many generations in a minute. Please try again later.",
+        Limit::JobsWaiting => "Too many generations are waiting. Please try again when some are done.",
+        Limit::PocketBase => "Too many requests.",
+    }
+}
 
 /// A request of the client's that was passed on.
 fn passing_on(error: &pool::Error) -> (StatusCode, &'static str, String) {

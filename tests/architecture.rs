@@ -14,8 +14,8 @@ const LAYERS: &[&[&str]] = &[
     &["jobs"],
     &["keys"],
     &["sessions", "pocketbase", "fal"],
-    &["vault", "reply", "trace", "wire"],
-    &["money", "id", "config", "metrics", "sse", "simulator"],
+    &["vault", "reply", "trace", "wire", "rates"],
+    &["money", "id", "address", "config", "metrics", "sse", "simulator"],
 ];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {

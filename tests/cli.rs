@@ -26,6 +26,12 @@ fn a_bad_setting_names_its_variable_and_exits_64_before_a_port_is_opened() {
         ("GENERATIO_TRUSTED_PROXIES", "--trusted-proxies", "10.0.0.0/40"),
         ("GENERATIO_MAX_CONNECTIONS", "--max-connections", "0"),
         ("GENERATIO_MAX_CONNECTIONS_PER_ADDRESS", "--max-connections-per-address", "many"),
+        ("GENERATIO_REQUESTS_PER_SECOND_PER_ADDRESS", "--requests-per-second-per-address", "1000/s"),
+        ("GENERATIO_LOGINS_PER_MINUTE_PER_ADDRESS", "--logins-per-minute-per-address", "-1"),
+        ("GENERATIO_LOGINS_PER_MINUTE_PER_USER", "--logins-per-minute-per-user", "never"),
+        ("GENERATIO_UNLOCKS_PER_MINUTE_PER_ADDRESS", "--unlocks-per-minute-per-address", "1.5"),
+        ("GENERATIO_UNLOCKS_PER_MINUTE_PER_USER", "--unlocks-per-minute-per-user", "1000001"),
+        ("GENERATIO_JOBS_PER_MINUTE", "--jobs-per-minute", "some"),
         ("GENERATIO_HEAD_TIMEOUT", "--head-timeout", "30"),
         ("GENERATIO_KEEP_ALIVE_TIMEOUT", "--keep-alive-timeout", "0s"),
         ("GENERATIO_STALL_TIMEOUT", "--stall-timeout", "-1s"),
@@ -53,15 +59,18 @@ fn a_command_line_that_makes_no_sense_exits_64() {
 
 #[test]
 fn help_shows_every_flag_with_its_variable_and_default() {
-    let help = generatio(&["serve", "--help"], &[]);
+    let secrets = [("GENERATIO_POCKETBASE_PASSWORD", "the password of a superuser"), ("GENERATIO_POCKETBASE_TOKEN", "the.token.of-one")];
+    let help = generatio(&["serve", "--help"], &secrets);
     assert_eq!(help.status.code(), Some(0));
     let said = text(&help.stdout);
+    assert!(secrets.iter().all(|(_, secret)| !said.contains(secret)), "{said}");
     for part in [
         "--listen",
         "GENERATIO_LISTEN",
         "127.0.0.1:8080",
         "GENERATIO_POCKETBASE_URL",
         "GENERATIO_TRUSTED_PROXIES",
+        "GENERATIO_LOGINS_PER_MINUTE_PER_ADDRESS",
         "GENERATIO_DRAIN_TIMEOUT",
     ] {
         assert!(said.contains(part), "{part} is not in:\n{said}");

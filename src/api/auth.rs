@@ -72,6 +72,7 @@ pub(super) struct TokenStatus {
 pub(super) async fn login(app: &App, address: std::net::IpAddr, agent: Option<HeaderValue>, body: Login) -> Result<Reply, Error> {
     let identity = given("email", body.email.or(body.identity))?;
     let password = given("password", body.password)?;
+    app.rates.login(&identity, address)?;
     let sign_in = SignIn { identity: &identity, password: password.expose(), mfa_id: body.mfa_id.as_deref(), address, agent };
     let said = app.store.sign_in(sign_in).await?;
     if said.status != StatusCode::OK {
@@ -81,6 +82,7 @@ pub(super) async fn login(app: &App, address: std::net::IpAddr, agent: Option<He
         return Ok(passed_on(said));
     };
     known(signed_in.user.clone());
+    app.rates.welcome(&identity, address);
     let (opening, message, needs_setup) = open(app, &signed_in, password, address).await;
     let (session_id, expires_at) = opening.map_or((String::new(), None), |opened| (opened.session.expose(), Some(Time(opened.expires))));
     let answer = LoggedIn { token: signed_in.token, record: signed_in.record, session_id, expires_at, message, needs_setup };

@@ -70,9 +70,12 @@ impl<'a> Request<'a> {
         Ok(known(user))
     }
 
-    /// The user at this moment, with their address: for what may be tried only so often.
+    /// The user at this moment, with their address: for what may be tried only so often. Counted here, whatever comes of it.
     pub(super) async fn user_here(&self) -> Result<Caller<'a>, Error> {
-        Ok(Caller { user: self.user_now().await?, token: self.token()?, address: self.address })
+        self.app.rates.unlock_from(self.address)?;
+        let user = self.user_now().await?;
+        self.app.rates.unlock_by(user.id)?;
+        Ok(Caller { user, token: self.token()?, address: self.address })
     }
 
     /// The user, and the session that they show.

@@ -1,5 +1,7 @@
 //! Making pictures.
 
+use std::time::Duration;
+
 use hyper::StatusCode;
 use hyper::header::{HeaderValue, LOCATION};
 use serde::{Deserialize, Serialize};
@@ -13,6 +15,7 @@ use crate::error::{Error, Fault};
 use crate::id::{JobId, UserId};
 use crate::jobs::{Failure, JobRow, Order, Refusal, Status, Waited};
 use crate::money::Dollars;
+use crate::rates::{Exceeded, Limit};
 use crate::reply::{self, Reply};
 use crate::sessions::Session;
 
@@ -139,14 +142,8 @@ fn refused(refusal: Refusal, folder_field: &str) -> Error {
         }
         Refusal::Folder => no_folder(folder_field).into(),
         Refusal::Reused => Error::Conflict("The Idempotency-Key was used with another request."),
-        Refusal::Pace => Error::TooMany {
-            words: "Too many generations in a minute. Please try again later.",
-            retry_after: std::time::Duration::from_secs(5),
-        },
-        Refusal::Crowded => Error::TooMany {
-            words: "Too many generations are waiting. Please try again when some are done.",
-            retry_after: std::time::Duration::from_secs(10),
-        },
+        Refusal::Pace(exceeded) => exceeded.into(),
+        Refusal::Crowded => Exceeded { limit: Limit::JobsWaiting, retry_after: Duration::from_secs(10) }.into(),
         Refusal::Store(error) => Error::Store(error),
     }
 }

@@ -45,7 +45,7 @@ async fn route(mut request: Request<'_>, method: &Method, path: &[&str]) -> Resu
         (&Method::GET, ["test"]) => ok(&status::test()),              // open
         (&Method::GET, ["openapi.json"]) => Ok(openapi::answer()),    // open
 
-        (&Method::POST, ["tokens", "setup"]) => ok(&tokens::setup(app, request.user_now().await?, request.json().await?).await?),
+        (&Method::POST, ["tokens", "setup"]) => ok(&tokens::setup(app, request.user_here().await?, request.json().await?).await?),
         (&Method::POST, ["tokens", "verify"]) => ok(&tokens::verify(app, request.user_here().await?, request.json().await?).await?),
         (&Method::POST, ["tokens", "change-password"]) => {
             ok(&tokens::change_password(app, request.user_here().await?, request.json().await?).await?)

@@ -60,7 +60,7 @@ fn routes() -> Vec<Route> {
         post("auth/login", Open, "Signs in through PocketBase, whose refusals are passed on as they are, and opens a session")
             .takes::<auth::Login>(&["password"])
             .gives::<auth::LoggedIn>()
-            .also(&[401, 403, 404, 429, 500, 502, 503]),
+            .also(&[401, 403, 404, 500, 502, 503]),
         post("auth/create-session", User, "Opens a session")
             .takes::<auth::CreateSession>(&["password"])
             .gives::<auth::Session>()
@@ -241,9 +241,9 @@ impl Route {
 
     fn responses(&self) -> Value {
         let content = |schema: Value| json!({ "application/json": { "schema": schema } });
-        let mut statuses = vec![400];
+        let mut statuses = vec![400, 429];
         if self.caller != Open {
-            statuses.extend([401, 429, 500, 503]);
+            statuses.extend([401, 500, 503]);
         }
         if self.caller == Session {
             statuses.push(403);

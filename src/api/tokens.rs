@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::extract::given;
+use super::extract::{Caller, given};
 use crate::app::App;
 use crate::error::{Error, Fault};
 use crate::keys::Verified;
@@ -67,23 +67,23 @@ impl Done {
 }
 
 /// In place of any earlier key.
-pub(super) async fn setup(app: &App, user: User, body: Setup) -> Result<Stored, Error> {
+pub(super) async fn setup(app: &App, caller: Caller<'_>, body: Setup) -> Result<Stored, Error> {
     let key = Opened::parse(given("fal_token", body.fal_token)?)
         .map_err(|_| Fault::invalid("fal_token", "validation_invalid_value", "must have 10 to 200 visible ASCII characters"))?;
     let password = new_password("password", body.password)?;
-    let verified = app.keys.setup(&user, key, password).await?;
+    let verified = app.keys.setup(&caller.user, key, password).await?;
     Ok(Stored { success: true, message: "FAL token setup successfully", verified })
 }
 
 /// Always 200: a password that does not open the seal is an answer, not a failure.
-pub(super) async fn verify(app: &App, caller: super::extract::Caller<'_>, body: Verify) -> Result<Verification, Error> {
+pub(super) async fn verify(app: &App, caller: Caller<'_>, body: Verify) -> Result<Verification, Error> {
     let password = given("password", body.password)?;
     let verified = app.keys.verify(&caller.user, password, caller.address).await?;
     Ok(Verification { has_token: verified != Verified::NoKey, can_decrypt: verified == Verified::Opens })
 }
 
 /// Sessions stay.
-pub(super) async fn change_password(app: &App, caller: super::extract::Caller<'_>, body: ChangePassword) -> Result<Done, Error> {
+pub(super) async fn change_password(app: &App, caller: Caller<'_>, body: ChangePassword) -> Result<Done, Error> {
     let old = given("old_password", body.old_password)?;
     let new = new_password("new_password", body.new_password)?;
     app.keys.change_password(&caller.user, old, new, caller.address).await?;

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::Timeout;
+use super::{Rate, Timeout};
 
 /// Generation.
 #[derive(Args, Clone, Debug)]
@@ -20,6 +20,6 @@ pub struct Jobs {
     pub jobs: u16,
 
     /// Jobs that one user may begin in a minute
-    #[arg(long, env = "GENERATIO_JOBS_PER_MINUTE", default_value_t = 60, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub jobs_per_minute: u32,
+    #[arg(long, env = "GENERATIO_JOBS_PER_MINUTE", default_value = "60", value_name = "N|off")]
+    pub jobs_per_minute: Rate,
 }

@@ -6,6 +6,7 @@ mod keys;
 mod log;
 mod monitor;
 mod network;
+mod rates;
 mod secret;
 mod superuser;
 mod time;
@@ -20,6 +21,7 @@ pub use keys::{Keys, SealFormat};
 pub use log::{Log, LogFilter, LogFormat, LogRequests};
 pub use monitor::MetricsListen;
 pub use network::{AllowedOrigin, CollectionName, PocketBaseUrl, PublicUrl, TrustedProxy};
+pub use rates::{Rate, Rates};
 pub use secret::Secret;
 pub use superuser::{Credentials, Superuser};
 pub use time::Timeout;
@@ -78,6 +80,10 @@ pub struct Config {
     /// Client connections from one address (an IPv6 /64 counts as one) held at once; trusted proxies and loopback are exempt
     #[arg(long, env = "GENERATIO_MAX_CONNECTIONS_PER_ADDRESS", default_value = "1000", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_connections_per_address: u32,
+
+    /// How often anybody may come.
+    #[command(flatten)]
+    pub rates: Rates,
 
     /// How long a client may take to send the head of a request
     #[arg(long, env = "GENERATIO_HEAD_TIMEOUT", default_value = "30s", value_name = "TIME")]

@@ -17,13 +17,16 @@ pub struct Caller {
     header: HeaderValue,
     /// Whether the peer is a proxy whose headers about the client are believed.
     through_trusted: bool,
+    /// Whether the address is a proxy's, trusted or on this machine, and stands for all of its clients.
+    is_proxys: bool,
 }
 
 impl Caller {
     /// The peer of a connection.
     pub fn direct(peer: IpAddr, trusted: &[TrustedProxy]) -> Self {
         let address = peer.to_canonical();
-        Self { address, header: text(address), through_trusted: trusted.iter().any(|proxy| proxy.covers(address)) }
+        let through_trusted = is_trusted(address, trusted);
+        Self { address, header: text(address), through_trusted, is_proxys: through_trusted || address.is_loopback() }
     }
 
     /// Whether the connection comes from a trusted proxy: then each request of it may name another client.
@@ -34,8 +37,19 @@ impl Caller {
     /// The client that a trusted proxy names in this request.
     pub fn named_by_proxy(&self, headers: &HeaderMap, trusted: &[TrustedProxy]) -> Self {
         let address = callers_address(headers, self.address, trusted);
-        Self { address, header: text(address), through_trusted: self.through_trusted }
+        let is_proxys = is_trusted(address, trusted) || address.is_loopback();
+        Self { address, header: text(address), through_trusted: self.through_trusted, is_proxys }
     }
+
+    /// Whether limits by address would hold back many for one: the address is a trusted proxy's that names nobody, or of this machine,
+    /// where a proxy may be that nobody told us of.
+    pub fn is_exempt(&self) -> bool {
+        self.is_proxys
+    }
+}
+
+fn is_trusted(address: IpAddr, trusted: &[TrustedProxy]) -> bool {
+    trusted.iter().any(|proxy| proxy.covers(address))
 }
 
 fn text(address: IpAddr) -> HeaderValue {
@@ -51,7 +65,7 @@ fn callers_address(headers: &HeaderMap, peer: IpAddr, trusted: &[TrustedProxy]) 
     for entry in entries {
         let Ok(address) = entry.trim().parse::<IpAddr>() else { break };
         nearest = address.to_canonical();
-        if !trusted.iter().any(|proxy| proxy.covers(nearest)) {
+        if !is_trusted(nearest, trusted) {
             break;
         }
     }

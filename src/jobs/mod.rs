@@ -18,11 +18,9 @@ mod turns;
 mod unsent;
 
 use std::collections::HashMap;
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::runtime::Handle;
@@ -40,6 +38,7 @@ use crate::metrics;
 use crate::pocketbase::admin::Admin;
 use crate::pocketbase::rows::Table;
 use crate::pocketbase::{self, Change};
+use crate::rates::{Limit, Limiter};
 pub use order::{IdempotencyKey, Order, Prompt, Refusal};
 pub use row::{Failure, JobRow, Link, Status};
 use slots::Slots;
@@ -53,7 +52,7 @@ pub struct Jobs {
     /// What can be asked for.
     pub catalogue: Catalogue,
     slots: Arc<Slots>,
-    pace: DefaultKeyedRateLimiter<UserId>,
+    pace: Limiter,
     running: Mutex<HashMap<JobId, Running>>,
     turns: turns::Turns,
     unsent: unsent::Unsent,
@@ -103,14 +102,13 @@ enum Unwritten {
 impl Jobs {
     /// An engine at rest.
     pub fn new(admin: Arc<Admin>, fal: Arc<fal::Client>, keys: Arc<Keys>, catalogue: Catalogue, config: &config::Jobs) -> Arc<Self> {
-        let per_minute = NonZeroU32::new(config.jobs_per_minute).unwrap_or(NonZeroU32::MIN);
         Arc::new(Self {
             admin,
             fal,
             keys,
             catalogue,
             slots: Slots::new(config.jobs_per_user, config.jobs),
-            pace: RateLimiter::keyed(Quota::per_minute(per_minute)),
+            pace: Limiter::per_minute(Limit::Jobs, config.jobs_per_minute),
             running: Mutex::default(),
             turns: turns::Turns::default(),
             unsent: unsent::Unsent::default(),
@@ -191,7 +189,6 @@ impl Jobs {
                     Ok(Ok(Change::User(_) | Change::Anything)) => {}
                     Ok(Err(RecvError::Closed)) => return,
                 }
-                self.pace.retain_recent();
             }
         };
         tokio::join!(late, taking_up);

@@ -20,6 +20,7 @@ use crate::metrics;
 use crate::pocketbase;
 use crate::pocketbase::admin::Repeat;
 use crate::pocketbase::rows::FolderRow;
+use crate::rates::Exceeded;
 use crate::sessions::Session;
 use crate::vault::Opened;
 
@@ -89,8 +90,8 @@ pub enum Refusal {
     #[error("the idempotency key was used with another body")]
     Reused,
     /// Too many in too short a time.
-    #[error("too many jobs in a minute")]
-    Pace,
+    #[error(transparent)]
+    Pace(#[from] Exceeded),
     /// Too many at once.
     #[error("too many jobs at once")]
     Crowded,
@@ -184,14 +185,8 @@ impl Jobs {
         if let Some(folder) = order.folder {
             self.check_folder(user, folder).await?;
         }
-        if self.pace.check_key(&user).is_err() {
-            metrics::RATE_LIMITED.one(["generation_pace"]);
-            return Err(Refusal::Pace);
-        }
-        let place = self.slots.take(user).ok_or_else(|| {
-            metrics::RATE_LIMITED.one(["generation_queue"]);
-            Refusal::Crowded
-        })?;
+        self.pace.check(&user)?;
+        let place = self.slots.take(user).ok_or(Refusal::Crowded)?;
         if model.has("seed") && !accepted.send.contains_key("seed") {
             // By which FAL's history tells this request from others.
             accepted.send.insert("seed".into(), own_seed().into());

@@ -16,7 +16,8 @@ use crate::fal::{Client, EndpointId};
 use crate::pocketbase;
 use crate::pocketbase::admin::Admin;
 use crate::pocketbase::callers::{Callers, Stranger};
-use crate::sessions::{self, CannotUnlock, Derivations, Limits, Sessions, Throttled, Unlocking, UserLocks};
+use crate::rates::Exceeded;
+use crate::sessions::{self, CannotUnlock, Derivations, Limits, Sessions, Unlocking, UserLocks};
 use crate::vault::Method;
 pub use guard::Witness;
 pub use known::KeyStatus;
@@ -57,9 +58,9 @@ pub enum Error {
     /// FAL does not know the key.
     #[error("FAL rejected the key")]
     KeyRejected,
-    /// Too many wrong passwords lately.
+    /// Too many passwords: wrong ones lately, or at once.
     #[error(transparent)]
-    Throttled(#[from] Throttled),
+    Throttled(#[from] Exceeded),
     /// Too many wait for a derivation, or for this user's seal.
     #[error(transparent)]
     Busy(#[from] sessions::Busy),

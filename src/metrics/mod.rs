@@ -90,12 +90,23 @@ pub static DOWNLOADS: Family<1> =
 pub static FAL_ERRORS: Family<2> =
     Family::new("generatio_fal_errors", "Requests to FAL that failed or were refused", ["what", "kind"], &[]);
 
-/// Refusals because of a limit on how often or how many. A new limit is a new word here.
+/// Answers of 429, by `rates::Limit`.
 pub static RATE_LIMITED: Family<1> = Family::new(
     "generatio_rate_limited",
     "Requests refused by a rate limit",
     ["limit"],
-    &[["unlock"], ["generation_pace"], ["generation_queue"]],
+    &[
+        ["requests_per_address"],
+        ["logins_per_address"],
+        ["logins_per_user"],
+        ["unlocks_per_address"],
+        ["unlocks_per_user"],
+        ["wrong_passwords"],
+        ["unlocks_at_once"],
+        ["jobs"],
+        ["jobs_waiting"],
+        ["pocketbase"],
+    ],
 );
 
 /// All of the above.

@@ -1,19 +1,21 @@
 //! How many connections are held: in all, and from one address.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use crate::address::Network;
+
 /// Counts connections and refuses the surplus.
 pub(super) struct Places {
     max: usize,
     max_per_address: u32,
     taken: AtomicUsize,
-    by_address: Mutex<HashMap<IpAddr, u32>>,
+    by_address: Mutex<HashMap<Network, u32>>,
     last_news: Mutex<Option<Instant>>,
 }
 
@@ -23,7 +25,7 @@ const NEWS_EVERY: Duration = Duration::from_secs(10);
 /// One connection's place, free again when dropped.
 pub(super) struct Place {
     places: Arc<Places>,
-    counted: Option<IpAddr>,
+    counted: Option<Network>,
 }
 
 impl Places {
@@ -42,7 +44,7 @@ impl Places {
         if self.taken.load(Ordering::Relaxed) >= self.max {
             return None;
         }
-        let counted = (!exempt).then(|| neighbourhood(address));
+        let counted = (!exempt).then(|| Network::from(address));
         if let Some(address) = counted {
             let mut by_address = self.by_address.lock();
             let count = by_address.entry(address).or_default();
@@ -87,14 +89,6 @@ impl Drop for Place {
                 by_address.remove(&address);
             }
         }
-    }
-}
-
-/// What counts as one address: an IPv4 address, or an IPv6 /64, since whoever holds one address of it holds all.
-fn neighbourhood(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
     }
 }
 

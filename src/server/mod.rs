@@ -10,7 +10,7 @@ mod watch;
 mod worker;
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -102,8 +102,7 @@ fn is_the_peers_fault(error: &io::Error) -> bool {
 
 fn admit(stream: TcpStream, peer: SocketAddr, app: &App, places: &Arc<Places>, workers: &[WorkerThread]) {
     let caller = Caller::direct(peer.ip(), &app.config.trusted_proxies);
-    let exempt = caller.is_trusted_proxy() || IpAddr::is_loopback(&caller.address);
-    let Some(place) = places.take(caller.address, exempt) else {
+    let Some(place) = places.take(caller.address, caller.is_exempt()) else {
         metrics::CONNECTIONS_REFUSED.happened();
         if places.is_news() {
             tracing::warn!(address = %caller.address, connections = places.taken(), "too many connections: one is refused, maybe more");

@@ -17,11 +17,13 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::line::{Line, Lines};
 use super::watch::{Busy, Pulse};
+use crate::address::Network;
 use crate::app::App;
 use crate::error::Error;
 use crate::forward::{self, Caller, Passing, Waiting};
 use crate::metrics::{self, Class, Traffic};
 use crate::pocketbase::pool::{Answer, Pool};
+use crate::rates::Allowance;
 use crate::reply::Reply;
 use crate::trace::{Origin, X_REQUEST_ID};
 use crate::{api, reply, wire};
@@ -35,6 +37,8 @@ pub(super) struct Connection {
     pub(super) caller: Caller,
     pub(super) pulse: Arc<Pulse>,
     pub(super) waiting: Waiting,
+    /// Requests that it may still make without being looked at.
+    pub(super) allowance: Allowance,
     pub(super) shutdown: CancellationToken,
 }
 
@@ -122,8 +126,12 @@ async fn answer(
     let named;
     let caller = if connection.caller.is_trusted_proxy() {
         named = connection.caller.named_by_proxy(request.headers(), &connection.app.config.trusted_proxies);
+        if !named.is_exempt() {
+            connection.app.rates.requests.check(&Network::from(named.address))?;
+        }
         &named
     } else {
+        connection.app.rates.requests.spend(&connection.allowance)?;
         &connection.caller
     };
     if let Some(segments) = wire::custom_path(request.uri().path()) {

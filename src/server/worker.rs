@@ -21,9 +21,11 @@ use super::line::Lines;
 use super::respond::{self, Connection};
 use super::watch::{Pulse, Watch, Watched};
 use super::{Arrival, Place};
+use crate::address::Network;
 use crate::app::{App, Seen};
 use crate::metrics::{self, Traffic};
 use crate::pocketbase::pool::Pool;
+use crate::rates::Allowance;
 
 /// The head of a request. PocketBase takes 1 MiB; what browsers and SDKs send stays far below this.
 const HEAD_MAX: usize = 64 * 1024;
@@ -96,6 +98,8 @@ impl Worker {
             Ok(stream) => stream,
             Err(error) => return tracing::error!(%error, "a connection could not be taken over"),
         };
+        let allowance =
+            if caller.is_exempt() { Allowance::unlimited() } else { self.app.rates.requests.allowance(&Network::from(caller.address)) };
         let pulse = self.watch.pulse();
         let pulsing = Arc::clone(&pulse);
         let connection = Connection {
@@ -106,6 +110,7 @@ impl Worker {
             caller,
             waiting: Arc::new(move |waits| pulsing.body_owed(waits)),
             pulse: Arc::clone(&pulse),
+            allowance,
             shutdown,
         };
         let io = Watched::new(stream, Arc::clone(&pulse));

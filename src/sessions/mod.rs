@@ -11,7 +11,7 @@ mod session_id;
 mod table;
 mod unlock;
 
-pub use attempts::{Attempt, Attempts, Throttled};
+pub use attempts::{Attempt, Attempts};
 pub use derivation::{Derivations, Work};
 pub use locks::{Queued, UserGuard, UserLocks};
 pub use session_id::{NotASessionId, SessionId};

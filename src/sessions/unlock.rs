@@ -4,8 +4,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Attempts, Busy, Derivations, Throttled};
+use super::{Attempts, Busy, Derivations};
 use crate::metrics;
+use crate::rates::Exceeded;
 use crate::vault::{CannotOpen, Opened, Owner, Password, Sealed};
 
 /// Opens seals, unless somebody was wrong too often or too many are waiting.
@@ -17,9 +18,9 @@ pub struct Unlocking {
 /// Why a seal was not opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CannotUnlock {
-    /// Nobody looked at the password: there were too many wrong ones.
+    /// Nobody looked at the password: there were too many wrong ones, or too many that may yet be wrong.
     #[error(transparent)]
-    Throttled(#[from] Throttled),
+    Throttled(#[from] Exceeded),
     /// Nobody looked at the password: too many are waiting.
     #[error(transparent)]
     Busy(#[from] Busy),
@@ -48,10 +49,9 @@ impl Unlocking {
         now: Instant,
     ) -> Result<Opened, CannotUnlock> {
         let user = owner.user;
-        let attempt = self.attempts.begin(user, address, now).inspect_err(|_| {
+        let attempt = self.attempts.in_turn(user, address, now).await.inspect_err(|_| {
             metrics::UNLOCKS.one(["throttled"]);
-            metrics::RATE_LIMITED.one(["unlock"]);
-            tracing::info!(target: "audit", event = "unlock_throttled", %user, %address, "a password was not looked at: there were too many wrong ones");
+            tracing::info!(target: "audit", event = "unlock_throttled", %user, %address, "a password was not looked at: there were too many wrong ones, or too many at once");
         })?;
         let opened = self.derivations.open(sealed, password, owner).await;
         metrics::UNLOCKS.one([outcome(&opened)]);
@@ -82,6 +82,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::rates::Limit;
     use crate::sessions::Work;
     use crate::vault::{self, Method, NewPassword};
 
@@ -113,7 +114,10 @@ mod tests {
         }
         for password in ["wrong", RIGHT] {
             let refused = open(password, 1, 5).await.err();
-            assert_eq!(refused, Some(CannotUnlock::Throttled(Throttled { retry_after: Duration::from_secs(60) })));
+            assert_eq!(
+                refused,
+                Some(CannotUnlock::Throttled(Exceeded { limit: Limit::WrongPasswords, retry_after: Duration::from_secs(60) }))
+            );
         }
         assert_eq!(unlocking.derivations().work().begun, 4);
         assert!(open(RIGHT, 2, 5).await.is_ok());

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::support::pocketbase::{EMAIL, PASSWORD, PocketBase};
 use crate::support::rest::Rest;
-use crate::support::{Sidecar, body, connect, header, status, until};
+use crate::support::{Sidecar, body, canary, connect, header, status, until};
 
 pub const USERS: &str = "/api/collections/generatio_users";
 
@@ -68,7 +68,7 @@ impl Stage {
     pub fn with(flags: &[&str]) -> Self {
         let (pocketbase, fal) = (PocketBase::with_store(), simulator());
         let [queue, rest, api] = ["queue", "rest", "api"].map(|part| format!("http://{fal}/{part}"));
-        let mut all = vec!["--pocketbase-email", EMAIL, "--pocketbase-password", PASSWORD, "--log", "trace"];
+        let mut all = vec!["--pocketbase-email", EMAIL, "--pocketbase-password", PASSWORD];
         all.extend(["--trusted-proxies", "127.0.0.1"]);
         for default in [["--kdf-iterations", "100000"], ["--fal-queue-url", &queue], ["--fal-rest-url", &rest], ["--fal-api-url", &api]] {
             if !flags.contains(&default[0]) {
@@ -181,6 +181,7 @@ impl Stage {
 
     /// Remembers a secret.
     pub fn secret(&self, text: &str) -> String {
+        canary::plant(text);
         self.secrets.lock().unwrap().push(text.to_owned());
         text.to_owned()
     }
@@ -247,6 +248,7 @@ impl Ask<'_> {
     }
 
     pub fn json(self, body: &Value) -> Self {
+        canary::plant_sent(&self.head, body);
         self.body("application/json", body.to_string())
     }
 
@@ -269,7 +271,10 @@ impl Ask<'_> {
         let _ = self.begin().read_to_end(&mut bytes);
         let whole = String::from_utf8_lossy(&bytes).into_owned();
         stage.heard.lock().unwrap().push_str(&whole);
-        Answer { status: status(&whole), json: serde_json::from_str(body(&whole)).unwrap_or(Value::Null), whole }
+        canary::assert_kept_in_refusal(status(&whole), &whole);
+        let json = serde_json::from_str(body(&whole)).unwrap_or(Value::Null);
+        canary::plant_given(&json);
+        Answer { status: status(&whole), json, whole }
     }
 }
 

@@ -134,6 +134,10 @@ async fn only_a_user_with_their_own_session_may_generate() {
     assert_eq!(world.simulator.submits("not mine").await, (0, 0));
 }
 
+fn limited(words: &str) -> Value {
+    json!({ "status": 429, "error": "rate_limit_error", "message": words, "data": {} })
+}
+
 #[tokio::test]
 async fn too_many_in_a_minute_are_429_and_the_next_user_does_not_notice() {
     let world = World::start(&["--jobs-per-minute", "3"]);
@@ -142,8 +146,10 @@ async fn too_many_in_a_minute_are_429_and_the_next_user_does_not_notice() {
         assert_eq!(user.generate(&picture("often")).await.status, 200);
     }
     let refused = user.generate(&picture("too often")).await;
-    assert_eq!((refused.status, &refused.body["error"]), (429, &json!("rate_limit_error")));
-    assert!(refused.header("retry-after").parse::<u32>().unwrap() >= 1);
+    let words = "Too many generations in a minute. Please try again later.";
+    assert_eq!((refused.status, &refused.body), (429, &limited(words)));
+    // One more every twenty seconds.
+    assert!((1..=20).contains(&refused.header("retry-after").parse::<u32>().unwrap()));
     assert_eq!(world.simulator.submits("too often").await, (0, 0));
     assert_eq!(stranger.generate(&picture("seldom")).await.status, 200);
     assert_eq!(user.get("jobs").await.status, 200, "looking costs nothing");
@@ -160,7 +166,8 @@ async fn too_many_that_wait_are_429_and_one_users_crowd_is_in_nobody_elses_way()
     }));
     begun.await;
     let refused = user.generate(&picture("crowd, refused")).await;
-    assert_eq!((refused.status, &refused.body["error"]), (429, &json!("rate_limit_error")), "{refused:?}");
+    let words = "Too many generations are waiting. Please try again when some are done.";
+    assert_eq!((refused.status, &refused.body), (429, &limited(words)), "{refused:?}");
     assert!(refused.header("retry-after").parse::<u32>().unwrap() >= 1);
     let theirs = stranger.begin(&picture("a stranger's")).await;
     world.job_in(&theirs, &["queued", "running"]).await;

@@ -8,6 +8,7 @@ mod faults;
 mod input;
 mod keys;
 mod late;
+mod limits;
 mod logs;
 mod metrics;
 mod pictures;

@@ -10,9 +10,9 @@ use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 
 use crate::simulator::Simulator;
-use crate::support::Sidecar;
 use crate::support::pocketbase::{EMAIL, PASSWORD, PocketBase};
 use crate::support::rest::Rest;
+use crate::support::{Sidecar, canary};
 
 pub const USERS_PASSWORD: &str = "correct horse battery";
 /// Until a job that needs no luck is over.
@@ -230,9 +230,14 @@ impl User {
         if !body.is_null() {
             request = request.json(body);
         }
+        canary::plant_sent("/api/custom/", body);
         let answer = request.send().await?;
         let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
-        Ok(Answer { status, headers, body: serde_json::from_slice(&answer.bytes().await?).unwrap_or_default() })
+        let text = String::from_utf8_lossy(&answer.bytes().await?).into_owned();
+        canary::assert_kept_in_refusal(status, &text);
+        let body = serde_json::from_str(&text).unwrap_or_default();
+        canary::plant_given(&body);
+        Ok(Answer { status, headers, body })
     }
 
     pub async fn get(&self, path: &str) -> Answer {

@@ -1,6 +1,7 @@
 //! The real sidecar as a process, a real PocketBase, a recording upstream, and raw sockets.
 #![expect(dead_code, reason = "each test binary uses its own part of the harness")]
 
+pub mod canary;
 pub mod pocketbase;
 pub mod relay;
 pub mod rest;
@@ -26,7 +27,7 @@ fn nameless_file() -> File {
 /// A generous bound for whatever a test waits for.
 pub const SOON: Duration = Duration::from_secs(20);
 
-/// A running `generatio serve`; killed when dropped.
+/// A running `generatio serve` at its most talkative; killed when dropped. Then no secret may stand in its log or among its arguments.
 pub struct Sidecar {
     pub address: SocketAddr,
     child: Child,
@@ -44,11 +45,17 @@ impl Sidecar {
     pub fn start_by(mut command: Command, upstream: SocketAddr, flags: &[&str]) -> Self {
         let url = format!("http://{upstream}");
         let log = nameless_file();
+        let default = |flag: &'static str, value: &'static str| if flags.contains(&flag) { vec![] } else { vec![flag, value] };
+        // No person unlocks as often as a test does.
+        let patient = ["--logins-per-minute-per-address", "--unlocks-per-minute-per-address", "--unlocks-per-minute-per-user"];
         let child = command
-            .args(["serve", "--listen", "127.0.0.1:0", "--pocketbase-url", &url])
-            .args(if flags.contains(&"--metrics-listen") { [].as_slice() } else { &["--metrics-listen", "127.0.0.1:0"] })
-            .args(if flags.contains(&"--log") { [].as_slice() } else { &["--log", "debug"] })
-            .args(flags)
+            .args(["serve", "--pocketbase-url", &url])
+            .args(default("--listen", "127.0.0.1:0"))
+            .args(default("--metrics-listen", "127.0.0.1:0"))
+            .args(default("--log", "trace"))
+            .args(patient.into_iter().flat_map(|flag| default(flag, "off")))
+            .args(without_secrets(flags))
+            .envs(secrets(flags))
             .stderr(log.try_clone().expect("a second handle"))
             .spawn()
             .expect("the sidecar starts");
@@ -139,12 +146,35 @@ impl Sidecar {
 
 impl Drop for Sidecar {
     fn drop(&mut self) {
+        let arguments = std::fs::read(format!("/proc/{}/cmdline", self.pid())).unwrap_or_default();
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
             eprintln!("--- log of the sidecar\n{}", self.log());
+        } else {
+            canary::assert_kept("the sidecar's arguments", &arguments);
+            canary::assert_kept("the sidecar's log", self.log().as_bytes());
         }
     }
+}
+
+/// Flags whose values must not be seen in a list of processes, and the variables that hold them instead.
+const SECRET_FLAGS: [(&str, &str); 2] =
+    [("--pocketbase-password", "GENERATIO_POCKETBASE_PASSWORD"), ("--pocketbase-token", "GENERATIO_POCKETBASE_TOKEN")];
+
+fn secret(flag: &str) -> Option<&'static str> {
+    SECRET_FLAGS.iter().find(|(name, _)| *name == flag).map(|(_, variable)| *variable)
+}
+
+fn without_secrets<'a>(flags: &[&'a str]) -> Vec<&'a str> {
+    let is_value = |index: usize| index > 0 && secret(flags[index - 1]).is_some();
+    (0..flags.len()).filter(|index| secret(flags[*index]).is_none() && !is_value(*index)).map(|index| flags[index]).collect()
+}
+
+fn secrets<'a>(flags: &[&'a str]) -> Vec<(&'static str, &'a str)> {
+    let found: Vec<_> = flags.windows(2).filter_map(|pair| Some((secret(pair[0])?, pair[1]))).collect();
+    found.iter().for_each(|(_, value)| canary::plant(value));
+    found
 }
 
 pub fn connect(address: SocketAddr) -> TcpStream {

@@ -6,12 +6,12 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::rest::Rest;
-use super::{status, until};
+use super::{canary, status, until};
 
 pub const EMAIL: &str = "root@example.com";
 pub const PASSWORD: &str = "correct horse";
 
-/// A running PocketBase; killed and its directory removed when dropped.
+/// A running PocketBase; killed and its directory removed when dropped. Then no secret may stand in what it has printed or stored.
 pub struct PocketBase {
     pub address: SocketAddr,
     home: PathBuf,
@@ -61,6 +61,7 @@ impl PocketBase {
             std::fs::create_dir_all(home.join(folder)).expect("a temporary directory");
         }
         let pocketbase = Self { address: free_address(), home, binary, environment: Vec::new(), watches_hooks: false, child: None };
+        canary::plant(PASSWORD);
         let made = pocketbase.command(&["superuser", "create", EMAIL, PASSWORD]).status().expect("PocketBase runs");
         assert!(made.success(), "a superuser could not be created");
         pocketbase
@@ -187,7 +188,12 @@ impl PocketBase {
 impl Drop for PocketBase {
     fn drop(&mut self) {
         self.kill();
+        let left = ["log", "data/auxiliary.db", "data/auxiliary.db-wal", "data/data.db", "data/data.db-wal"];
+        let left = left.map(|name| (name, std::fs::read(self.home.join(name)).unwrap_or_default()));
         let _ = std::fs::remove_dir_all(&self.home);
+        if !std::thread::panicking() {
+            left.iter().for_each(|(name, bytes)| canary::assert_kept(&format!("PocketBase's {name}"), bytes));
+        }
     }
 }
 

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 
+use super::canary;
+
 /// A caller: nobody, a superuser or a user.
 #[derive(Clone)]
 pub struct Rest {
@@ -38,6 +40,7 @@ impl Rest {
 
     /// Whoever the token says.
     pub fn with_token(&self, token: &str) -> Self {
+        canary::plant(token);
         Self { address: self.address, token: Some(token.to_owned()) }
     }
 
@@ -84,6 +87,7 @@ impl Rest {
 
     /// Any body under any content type. A body that is not JSON is answered as text.
     pub fn send(&self, method: &str, path: &str, content_type: &str, body: &[u8]) -> (u16, Value) {
+        canary::plant_sent(path, &serde_json::from_slice(body).unwrap_or_default());
         let mut stream = super::connect(self.address);
         let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.address);
         if let Some(token) = &self.token {
@@ -101,7 +105,11 @@ impl Rest {
             Some(_) => dechunked(super::body(&text)),
             None => super::body(&text).to_owned(),
         };
-        (super::status(&text), serde_json::from_str(&found).unwrap_or(Value::String(found)))
+        let status = super::status(&text);
+        canary::assert_kept_in_refusal(status, &text);
+        let answer = serde_json::from_str(&found).unwrap_or(Value::String(found));
+        canary::plant_given(&answer);
+        (status, answer)
     }
 }
 
