@@ -17,6 +17,9 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = {"h2load": "nghttp2-client"}  # where the package has another name than the tool
 SUPERUSER = ("bench@example.com", "bench-only-password")
 MB = 1_000_000
+# What a measurement does in a minute, no person does.
+UNHURRIED = [flag for limit in ("logins-per-minute-per-address", "unlocks-per-minute-per-address", "unlocks-per-minute-per-user")
+             for flag in (f"--{limit}", "off")]
 
 
 def need(*tools):

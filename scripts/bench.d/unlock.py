@@ -30,7 +30,7 @@ def main(arguments):
     with rig.Rig() as bench:
         pocketbase = bench.pocketbase(store=True)
         port = bench.sidecar(binary, pocketbase.port, flags=["--trusted-proxies", "127.0.0.1", "--pocketbase-email", rig.SUPERUSER[0], "--pocketbase-password",
-                             rig.SUPERUSER[1], "--fal-api-url", "http://127.0.0.1:1", "--fal-rest-url", "http://127.0.0.1:1"]).port
+                             rig.SUPERUSER[1], "--fal-api-url", "http://127.0.0.1:1", "--fal-rest-url", "http://127.0.0.1:1", *rig.UNHURRIED]).port
         wait_until_ready(port)
         tokens = [user(port, number) for number in range(CLIENTS)]
         probe(port, 1)

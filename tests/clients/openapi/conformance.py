@@ -104,7 +104,8 @@ def run(home, processes, examples):
     log = open(f"{home}/log", "w+")
     processes.append(subprocess.Popen(
         [os.environ["GENERATIO_BIN"], "serve", "--listen", f"127.0.0.1:{outer}", "--metrics-listen", "off", "--pocketbase-url", f"http://127.0.0.1:{inner}",
-         "--pocketbase-email", email, "--pocketbase-password", password, "--kdf-iterations", "100000", "--jobs-per-minute", "100000",
+         "--pocketbase-email", email, "--pocketbase-password", password, "--kdf-iterations", "100000", "--jobs-per-minute", "off",
+         "--logins-per-minute-per-address", "off", "--unlocks-per-minute-per-address", "off", "--unlocks-per-minute-per-user", "off",
          "--fal-queue-url", f"{fal}/queue", "--fal-rest-url", f"{fal}/rest", "--fal-api-url", f"{fal}/api", "--fal-media-hosts", "127.0.0.1"],
         stdout=log, stderr=log))
     url = f"http://127.0.0.1:{outer}"
