@@ -22,7 +22,8 @@ class Engine:
         argv = [binary, "serve", "--listen", f"127.0.0.1:{port}", "--pocketbase-url", f"http://127.0.0.1:{self.pocketbase.port}",
                 "--pocketbase-email", rig.SUPERUSER[0], "--pocketbase-password", rig.SUPERUSER[1], "--kdf-iterations", "100000",
                 "--fal-queue-url", f"{base}/queue", "--fal-rest-url", f"{base}/rest", "--fal-api-url", f"{base}/api",
-                "--fal-media-hosts", "127.0.0.1", "--jobs-per-minute", "100000", *sidecar]
+                "--fal-media-hosts", "127.0.0.1", "--jobs-per-minute", "off",
+                "--unlocks-per-minute-per-address", "off", "--unlocks-per-minute-per-user", "off", *sidecar]
         self.sidecar = bench.start("generatio", argv, port)
         deadline = time.monotonic() + 30
         while "PocketBase is ready for our endpoints" not in self.sidecar.log.read_text():

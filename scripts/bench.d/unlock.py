@@ -29,7 +29,8 @@ def main(arguments):
     binary = rig.sidecar_binary()
     with rig.Rig() as bench:
         pocketbase = bench.pocketbase(store=True)
-        port = bench.sidecar(binary, pocketbase.port, flags=["--trusted-proxies", "127.0.0.1", "--pocketbase-email", rig.SUPERUSER[0], "--pocketbase-password",
+        port = bench.sidecar(binary, pocketbase.port, flags=["--trusted-proxies", "127.0.0.1", "--unlocks-per-minute-per-address", "off",
+                                                                     "--unlocks-per-minute-per-user", "off", "--pocketbase-email", rig.SUPERUSER[0], "--pocketbase-password",
                              rig.SUPERUSER[1], "--fal-api-url", "http://127.0.0.1:1", "--fal-rest-url", "http://127.0.0.1:1"]).port
         wait_until_ready(port)
         tokens = [user(port, number) for number in range(CLIENTS)]

@@ -92,6 +92,8 @@ def run(home, processes, examples):
     processes.append(subprocess.Popen(
         [os.environ["GENERATIO_BIN"], "serve", "--listen", f"127.0.0.1:{outer}", "--pocketbase-url", f"http://127.0.0.1:{inner}",
          "--pocketbase-email", email, "--pocketbase-password", password, "--kdf-iterations", "100000",
+         "--logins-per-minute-per-address", "off", "--logins-per-minute-per-user", "off",
+         "--unlocks-per-minute-per-address", "off", "--unlocks-per-minute-per-user", "off",
          "--fal-queue-url", nowhere, "--fal-rest-url", nowhere, "--fal-api-url", nowhere], stdout=log, stderr=log))
     url = f"http://127.0.0.1:{outer}"
     until(lambda: ask(f"{url}/api/health"))
