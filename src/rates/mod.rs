@@ -1,6 +1,6 @@
 //! How often anybody may come: counted by address and by user, before anything is done for them.
 //!
-//! A right password counts as a wrong one here; how often somebody may be *wrong* is counted in [`crate::sessions`]. PocketBase's own limits
+//! A right password counts as a wrong one here; how often somebody may be *wrong* is counted where seals are opened. PocketBase's own limits
 //! apply besides.
 
 mod familiar;
