@@ -4,9 +4,9 @@ use hyper::Method;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::Error;
 use super::admin::{Admin, Repeat, json, parse};
 use super::rows::Table;
+use super::{Error, pool};
 
 /// Writes that happen together or not at all. No files: they would hold PocketBase's only writer (`facts/store.md` B).
 #[derive(Default, Serialize)]
@@ -63,8 +63,16 @@ impl Admin {
         }
         self.require_batch()?;
         batch.tables.iter().try_for_each(|table| self.require(*table))?;
-        let answer = self.call(Method::POST, "/api/batch", Some(json(batch)), repeat).await?;
+        let answer = self.call(Method::POST, "/api/batch", Some(json(batch)), repeat).await.map_err(rolled_back)?;
         Ok(parse::<Vec<Done>>(&answer)?.into_iter().map(|done| done.body).collect())
+    }
+}
+
+/// A batch that was rolled back for no item's fault was not refused: PocketBase had no time for it, or was going down.
+fn rolled_back(error: Error) -> Error {
+    match error {
+        Error::Refused(refusal) if refusal.blames_nothing() => pool::Error::TimedOut.into(),
+        error => error,
     }
 }
 

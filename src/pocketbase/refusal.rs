@@ -71,6 +71,11 @@ impl Refusal {
         cause.fields.values().any(|code| code == "validation_min_number_constraint")
     }
 
+    /// Whether a batch ended without anything that would end the next one too (facts/pocketbase.md 2: its time-out).
+    pub(super) fn blames_nothing(&self) -> bool {
+        self.status == StatusCode::BAD_REQUEST && self.item.is_none() && self.fields.is_empty()
+    }
+
     /// Whether there is no such row.
     pub fn is_not_found(&self) -> bool {
         let cause = self.item.as_ref().map_or(self, |(_, cause)| cause);
@@ -118,6 +123,13 @@ mod tests {
         assert_eq!(refusal.item.as_ref().map(|(index, _)| *index), Some(1));
         assert!(refusal.is_below_minimum() && !refusal.is_not_unique());
         assert_eq!(refusal.code("micro"), Some("validation_min_number_constraint"));
+    }
+
+    #[test]
+    fn a_batch_that_ran_out_of_time_blames_nothing_and_one_that_is_too_long_does() {
+        assert!(parsed(400, r#"{"status":400,"message":"Batch transaction failed.","data":{}}"#).blames_nothing());
+        let too_long = r#"{"status":400,"message":"x","data":{"requests":{"code":"validation_length_too_long","message":"x"}}}"#;
+        assert!(!parsed(400, too_long).blames_nothing());
     }
 
     #[test]

@@ -1,3 +1,5 @@
+//! A limiter under a clock that tests move, and under many threads.
+
 use governor::clock::FakeRelativeClock;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Wrong ones, open ones, and those that wait.
+
 use super::*;
 
 fn user(number: usize) -> UserId {
