@@ -129,8 +129,11 @@ mod tests {
     #[tokio::test]
     async fn what_a_task_begins_is_done_for_the_same_request() {
         let origin = Origin::new(HeaderValue::from_static("one"), &HeaderMap::new());
-        let begun = origin.working(async { tokio::spawn(carried(async { Origin::current().map(|origin| origin.id().to_owned()) })) }).await;
+        let seen = origin.working(async {
+            let begun = tokio::spawn(carried(async { Origin::current().map(|origin| origin.id().to_owned()) }));
+            begun.await.expect("it ends")
+        });
+        assert_eq!(seen.await.as_deref(), Some("one"));
         assert!(Origin::current().is_none());
-        assert_eq!(begun.await.expect("it ends").as_deref(), Some("one"));
     }
 }

@@ -90,7 +90,7 @@ fn collect(value: &Value, found: &mut Vec<String>) {
             members.values().for_each(|value| collect(value, found));
         }
         Value::Array(items) => items.iter().for_each(|value| collect(value, found)),
-        _ => {}
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 
