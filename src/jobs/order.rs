@@ -145,7 +145,7 @@ impl Jobs {
         match self.admin.create::<JobRow>(&row, Repeat::Harmless).await {
             Ok(row) => {
                 metrics::JOBS_BEGUN.one([self.model_word(&row.model)]);
-                tracing::info!(target: "audit", event = "job_begun", job = %id, %user, model = row.model, "a job was begun");
+                tracing::info!(target: "audit", event = "job_begun", job = %id, %user, model = row.model, status = row.status.word(), "a job was begun");
                 self.start(row.clone(), session.key, place, Origin::Begun(slot), CancellationToken::new());
                 Ok(row)
             }

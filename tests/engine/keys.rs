@@ -26,7 +26,7 @@ async fn take_away(world: &World, user: &mut User, how: &str) {
         "a deleted token" => {
             user.send(Method::DELETE, "tokens", &[], &Value::Null).await.expect(200);
         }
-        "another password" => {
+        "a changed password" => {
             let body = json!({ "oldPassword": USERS_PASSWORD, "password": "another password", "passwordConfirm": "another password" });
             let path = format!("/api/collections/generatio_users/records/{}", user.id);
             let (status, found) = Rest::new(world.sidecar.address).with_token(&user.token).patch(&path, &body);
@@ -39,7 +39,7 @@ async fn take_away(world: &World, user: &mut User, how: &str) {
 #[tokio::test]
 async fn a_job_settles_with_the_key_it_began_with_whatever_becomes_of_the_session() {
     let world = World::with(Simulator::start(&["--queue-delay", "10ms", "--run-time", "3s"]), &["--jobs-per-user", "1"]);
-    for how in ["logout", "five further sessions", "a replaced token", "a deleted token", "another password"] {
+    for how in ["logout", "five further sessions", "a replaced token", "a deleted token", "a changed password"] {
         let mut user = world.user().await;
         let key = user.key.clone();
         let running = user.begin(&picture(&format!("{how}, running"))).await;
