@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::admin::{Admin, Repeat, json, parse};
+use super::refusal::Refusal;
 use super::rows::Table;
 use super::{Error, pool};
 
@@ -70,10 +71,7 @@ impl Admin {
 
 /// A batch that was rolled back for no item's fault was not refused: PocketBase had no time for it, or was going down.
 fn rolled_back(error: Error) -> Error {
-    match error {
-        Error::Refused(refusal) if refusal.blames_nothing() => pool::Error::TimedOut.into(),
-        error => error,
-    }
+    if error.refusal().is_some_and(Refusal::blames_nothing) { pool::Error::TimedOut.into() } else { error }
 }
 
 fn value(row: &impl Serialize) -> Value {
