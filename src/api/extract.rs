@@ -24,7 +24,7 @@ const X_SESSION_ID: HeaderName = HeaderName::from_static("x-session-id");
 
 /// api.md: bodies are at most 64 KiB.
 const LONGEST_BODY: usize = 64 * 1024;
-/// In which so much must have come.
+/// In which so much must have come; and what nobody will read.
 const BODY_WITHIN: Duration = Duration::from_secs(30);
 
 /// A user, what they showed to be known by, and the address that they call from.
@@ -72,7 +72,10 @@ impl<'a> Request<'a> {
 
     /// The user at this moment, with their address: for what may be tried only so often. Counted here, whatever comes of it.
     pub(super) async fn user_here(&self) -> Result<Caller<'a>, Error> {
+        self.token()?;
         self.app.rates.unlock_from(self.address)?;
+        // Whoever would be told so after three questions to PocketBase is told so now.
+        self.app.keys.check_room()?;
         let user = self.user_now().await?;
         self.app.rates.unlock_by(user.id)?;
         Ok(Caller { user, token: self.token()?, address: self.address })
@@ -174,6 +177,27 @@ pub(super) fn known(user: User) -> User {
         origin.is_of(user.id);
     }
     user
+}
+
+/// A refusal that comes before the body leaves the connection as it is: what still comes is read, and thrown away. Without this the
+/// connection would end under a client that has begun its next request.
+impl Drop for Request<'_> {
+    fn drop(&mut self) {
+        if let Some(body) = self.body.take().filter(|body| !body.is_end_stream() && body.size_hint().lower() <= LONGEST_BODY as u64) {
+            self.app.runtime.spawn(timeout(BODY_WITHIN, discard(body)));
+        }
+    }
+}
+
+async fn discard(mut body: Incoming) {
+    let mut left = LONGEST_BODY;
+    while let Some(Ok(frame)) = body.frame().await {
+        let length = frame.data_ref().map_or(0, Bytes::len);
+        if length > left {
+            return;
+        }
+        left -= length;
+    }
 }
 
 /// An id in a path: what is none is nothing's.

@@ -92,6 +92,14 @@ impl Keys {
         self.unlocking.derivations().work()
     }
 
+    /// Whether a password could be looked at now, before anything is done for whoever brings one.
+    ///
+    /// # Errors
+    /// When too many are waiting.
+    pub fn check_room(&self) -> Result<(), Error> {
+        Ok(self.unlocking.derivations().check_room()?)
+    }
+
     /// With nobody's session open.
     pub fn new(
         (admin, callers): (Arc<Admin>, Arc<Callers>),

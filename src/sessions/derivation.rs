@@ -82,6 +82,14 @@ impl Derivations {
         self.run(move || vault::seal(&opened, &password, &owner, method)).await
     }
 
+    /// Whether one more would be taken at this moment.
+    ///
+    /// # Errors
+    /// When too many are waiting.
+    pub fn check_room(&self) -> Result<(), Busy> {
+        self.shared.check_room(&self.shared.queue.lock())
+    }
+
     /// What has been done and what waits.
     pub fn work(&self) -> Work {
         Work { begun: self.shared.begun.load(Ordering::Relaxed), waiting: self.shared.queue.lock().waiting.len() }
@@ -118,12 +126,17 @@ impl Drop for Derivations {
 }
 
 impl Shared {
-    fn enqueue(&self, work: Box<dyn FnOnce() + Send>) -> Result<u64, Busy> {
-        let mut queue = self.queue.lock();
+    fn check_room(&self, queue: &Queue) -> Result<(), Busy> {
         if queue.closed || queue.waiting.len() >= self.max_waiting {
             metrics::DERIVATIONS_REFUSED.happened();
             return Err(Busy);
         }
+        Ok(())
+    }
+
+    fn enqueue(&self, work: Box<dyn FnOnce() + Send>) -> Result<u64, Busy> {
+        let mut queue = self.queue.lock();
+        self.check_room(&queue)?;
         let ticket = queue.next_ticket;
         queue.next_ticket += 1;
         queue.waiting.push_back(Task { ticket, work });
@@ -240,6 +253,7 @@ mod tests {
             Poll::Pending => None,
         });
         assert_eq!(refused.filter(|answer| *answer == Err(Busy)).count(), 48);
+        assert_eq!(derivations.check_room(), Err(Busy));
         assert_eq!(derivations.work(), Work { begun: 1, waiting: 2 });
         drop(end);
         assert_eq!(waiting.swap_remove(0).await, Ok(0));

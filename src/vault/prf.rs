@@ -11,7 +11,7 @@ use sha2::Sha256;
 
 /// After so much work whoever waits for the core comes first. Without it they wait for the scheduler's slice of some milliseconds, however
 /// low the thread's priority is.
-const WORK: Duration = Duration::from_micros(400);
+const WORK: Duration = Duration::from_micros(200);
 /// The clock is looked at once in so many rounds, which take 25 to 100 microseconds.
 const ROUNDS: u32 = 256;
 

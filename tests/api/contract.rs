@@ -1,5 +1,7 @@
 //! What is true of every answer below `/api/custom/`.
 
+use std::io::Write;
+
 use serde_json::{Value, json};
 
 use crate::support::upstream::Upstream;
@@ -96,4 +98,16 @@ fn only_configured_origins_are_allowed() {
             .raw(request("OPTIONS", "/api/custom/test", &format!("Origin: {origin}\r\nAccess-Control-Request-Method: GET\r\n")).as_bytes());
         assert_eq!((status(&preflight), header(&preflight, "access-control-allow-origin")), (204, allowed.then_some(origin)));
     }
+}
+
+#[test]
+fn a_refusal_before_the_body_leaves_the_connection_to_the_next_request() {
+    let sidecar = Sidecar::start(Upstream::ok().address, &[]);
+    let mut stream = sidecar.connect();
+    let head = "POST /api/custom/tokens/setup HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 20\r\n\r\n";
+    stream.write_all(head.as_bytes()).unwrap();
+    let refused = read_answer(&mut stream);
+    assert_eq!(status(&refused), 401, "{refused}");
+    stream.write_all(&[&[b'x'; 20][..], b"GET /api/custom/test HTTP/1.1\r\nHost: a\r\n\r\n"].concat()).unwrap();
+    assert_eq!(status(&read_answer(&mut stream)), 200);
 }
