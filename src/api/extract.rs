@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, EXPECT, HeaderName, HeaderValue, USER_AGENT};
 use hyper::http::request::Parts;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
@@ -183,7 +183,10 @@ pub(super) fn known(user: User) -> User {
 /// connection would end under a client that has begun its next request.
 impl Drop for Request<'_> {
     fn drop(&mut self) {
-        if let Some(body) = self.body.take().filter(|body| !body.is_end_stream() && body.size_hint().lower() <= LONGEST_BODY as u64) {
+        // To ask for a body by `100 Continue` only to throw it away would be worse.
+        let awaits_us = self.parts.headers.contains_key(EXPECT);
+        let comes = |body: &Incoming| !body.is_end_stream() && !awaits_us && body.size_hint().lower() <= LONGEST_BODY as u64;
+        if let Some(body) = self.body.take().filter(comes) {
             self.app.runtime.spawn(timeout(BODY_WITHIN, discard(body)));
         }
     }
