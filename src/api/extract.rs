@@ -187,7 +187,7 @@ impl Drop for Request<'_> {
         let awaits_us = self.parts.headers.contains_key(EXPECT);
         let comes = |body: &Incoming| !body.is_end_stream() && !awaits_us && body.size_hint().lower() <= LONGEST_BODY as u64;
         if let Some(body) = self.body.take().filter(comes) {
-            self.app.runtime.spawn(timeout(BODY_WITHIN, discard(body)));
+            self.app.tasks.spawn_on(timeout(BODY_WITHIN, discard(body)), &self.app.runtime);
         }
     }
 }

@@ -63,7 +63,7 @@ async fn serve(dev: Dev) -> Result<(), Failure> {
     let mut config = dev.config;
     config.superuser = Superuser::with_password(&credentials.email, &credentials.password).map_err(Failure::Setting)?;
     config.fal.point_at(simulator.local_addr()?).map_err(Failure::Setting)?;
-    let metrics = config.metrics_listen.unwrap_or(MetricsListen::DEV);
+    let metrics = super::serve::metrics_socket(config.metrics_listen, MetricsListen::DEV)?;
     let listener = Listener::bind(config, None, metrics)?;
     let mut pocketbase = home.start(&dev.pocketbase_bin, &url)?;
     let served = tokio::select! {

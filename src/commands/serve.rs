@@ -31,7 +31,7 @@ pub struct Serve {
 pub fn run(serve: Serve) -> ExitCode {
     super::run(&serve.config.log.clone(), async {
         refuse_dumps()?;
-        let metrics = serve.config.metrics_listen.unwrap_or(MetricsListen::SERVE);
+        let metrics = metrics_socket(serve.config.metrics_listen, MetricsListen::SERVE)?;
         let listener = Listener::bind(serve.config, handed_over()?, metrics)?;
         let shutdown = until_signal()?;
         listener.serve(shutdown).await
@@ -50,7 +50,7 @@ impl Listener {
     ///
     /// # Errors
     /// When a port is taken, or the descriptor limit is too low for what is wanted.
-    pub(super) fn bind(mut config: Config, opened: Option<std::net::TcpListener>, metrics: MetricsListen) -> Result<Self, Failure> {
+    pub(super) fn bind(mut config: Config, opened: Option<std::net::TcpListener>, metrics: Option<TcpListener>) -> Result<Self, Failure> {
         if let Some(opened) = &opened {
             config.listen = opened.local_addr()?;
         }
@@ -65,10 +65,6 @@ impl Listener {
         let socket = match opened {
             Some(opened) => prepared(opened.into())?,
             None => prepared(bind(config.listen, "GENERATIO_LISTEN")?)?,
-        };
-        let metrics = match metrics {
-            MetricsListen::Off => None,
-            MetricsListen::At(address) => Some(prepared(bind(address, "GENERATIO_METRICS_LISTEN")?)?),
         };
         Ok(Self { socket, metrics, app: app(config, credentials, max_connections)? })
     }
@@ -132,6 +128,18 @@ fn app(config: Config, credentials: Option<Credentials>, max_connections: usize)
         SetupError::Models(error) => Failure::Setting(format!("GENERATIO_MODELS: {error}")),
         SetupError::System(error) => Failure::System(error),
     })
+}
+
+/// Where metrics are asked for. Nobody goes without their sidecar because something has a port that they did not choose.
+pub(super) fn metrics_socket(wanted: Option<MetricsListen>, default: MetricsListen) -> std::io::Result<Option<TcpListener>> {
+    let MetricsListen::At(address) = wanted.unwrap_or(default) else { return Ok(None) };
+    match bind(address, "GENERATIO_METRICS_LISTEN") {
+        Err(error) if wanted.is_none() && error.kind() == std::io::ErrorKind::AddrInUse => {
+            tracing::warn!(%address, "there are no metrics: {error}; choose another address, or `off`");
+            Ok(None)
+        }
+        bound => prepared(bound?).map(Some),
+    }
 }
 
 fn bind(address: SocketAddr, variable: &str) -> std::io::Result<Socket> {

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use futures_util::stream::{Stream, StreamExt};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep_until};
 
 use crate::fal::State;
 
@@ -18,44 +18,51 @@ const BACKSTOP: Duration = Duration::from_secs(10);
 pub(super) struct News<'a, S> {
     states: Option<Pin<&'a mut S>>,
     pause: Duration,
+    /// When to ask, whatever is said until then.
+    due: Instant,
 }
 
 impl<'a, S: Stream<Item = State>> News<'a, S> {
     pub(super) fn of(states: Pin<&'a mut S>) -> Self {
-        Self { states: Some(states), pause: POLL }
+        Self { states: Some(states), pause: POLL, due: Instant::now() + POLL }
     }
 
     /// What FAL said; none when it is time to ask. Nothing is lost when this is given up.
     pub(super) async fn next(&mut self) -> Option<State> {
-        let pause = self.pause;
+        let due = self.due;
         let Some(states) = &mut self.states else {
-            sleep(pause).await;
+            sleep_until(due).await;
             self.asked();
             return None;
         };
         tokio::select! {
             said = states.next() => {
-                self.heard(said.is_some());
+                self.heard(said.as_ref());
                 said
             }
-            () = sleep(pause) => {
+            () = sleep_until(due) => {
                 self.asked();
                 None
             }
         }
     }
 
-    /// Something was said, or never will be again: then it is time to ask.
-    fn heard(&mut self, something: bool) {
-        if something {
-            self.pause = BACKSTOP;
-        } else {
-            (self.states, self.pause) = (None, POLL);
+    /// Something was said; or nothing will be again, and then it is time to ask.
+    fn heard(&mut self, said: Option<&State>) {
+        if matches!(said, None | Some(State::Completed { .. })) {
+            self.states = None;
+            self.wait(POLL);
+        } else if self.pause != BACKSTOP {
+            self.wait(BACKSTOP);
         }
     }
 
     fn asked(&mut self) {
-        self.pause = self.pause.max((self.pause * 2).min(SLOWEST_POLL));
+        self.wait(self.pause.max((self.pause * 2).min(SLOWEST_POLL)));
+    }
+
+    fn wait(&mut self, pause: Duration) {
+        (self.pause, self.due) = (pause, Instant::now() + pause);
     }
 }
 
@@ -77,16 +84,21 @@ mod tests {
         assert!(news.pause == POLL && news.states.is_none(), "it says no more");
     }
 
-    #[test]
-    fn a_silent_fal_is_asked_at_a_slowing_pace_and_one_that_speaks_rarely() {
+    #[tokio::test]
+    async fn a_silent_fal_is_asked_at_a_slowing_pace_and_one_that_speaks_rarely() {
         let mut states = pin!(stream::pending());
         let mut news = News::of(states.as_mut());
         for pause in [250, 500, 1000, 2000, 2000].map(Duration::from_millis) {
             assert_eq!(news.pause, pause);
             news.asked();
         }
-        news.heard(true);
+        news.heard(Some(&State::Running));
+        let due = news.due;
+        news.heard(Some(&State::Running));
+        assert_eq!((news.pause, news.due), (BACKSTOP, due), "what is said does not put off the asking");
         news.asked();
         assert_eq!(news.pause, BACKSTOP);
+        news.heard(Some(&State::Completed { error: None }));
+        assert!(news.pause == POLL && news.states.is_none(), "there is nothing more to say");
     }
 }

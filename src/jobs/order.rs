@@ -108,6 +108,11 @@ impl Order {
         hex(&Sha256::digest(whole.to_string()).into())
     }
 
+    /// What becomes of its row if its creation fails: a repeat without an idempotency key is another job, and this one must not be begun too.
+    fn fate(&self) -> Fate {
+        if self.idempotency.is_none() { Fate::Withdrawn } else { Fate::Expected }
+    }
+
     /// With a key the id follows from it: two requests at once cannot both create the row.
     fn id(&self, user: UserId) -> JobId {
         let mut hasher = Sha256::new().chain_update(b"generatio/job\0").chain_update(user.as_str());
@@ -154,9 +159,9 @@ impl Jobs {
                 self.taken(user, id, &order, session.key, error).await
             }
             Err(error) => {
-                if error.refusal().is_none() {
-                    // A repeat without an idempotency key would be another job: this one must not be begun as well.
-                    self.unsent.add(id, if order.idempotency.is_none() { Fate::Withdrawn } else { Fate::Expected });
+                // Whatever stands between us and PocketBase may have refused what PocketBase had done.
+                if error.was_sent() {
+                    self.unsent.add(id, order.fate());
                 }
                 Err(error.into())
             }
@@ -172,9 +177,9 @@ impl Jobs {
         key: Arc<Opened>,
         error: pocketbase::Error,
     ) -> Result<JobRow, Refusal> {
+        self.unsent.add(id, order.fate());
         let Some(row) = self.view(user, id).await? else { return Err(error.into()) };
         let row = same(row, order)?;
-        self.unsent.add(id, Fate::Expected);
         self.go_on(row.clone(), key, &CancellationToken::new());
         Ok(row)
     }

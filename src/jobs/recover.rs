@@ -76,7 +76,7 @@ impl Jobs {
         if self.running.lock().contains_key(&id) {
             return;
         }
-        let row = match self.admin.get::<JobRow>(id).await {
+        let mut row = match self.admin.get::<JobRow>(id).await {
             Ok(Some(row)) if !row.status.is_over() => row,
             Ok(_) => return,
             Err(error) => {
@@ -93,7 +93,12 @@ impl Jobs {
                     self.leave(row, Failure::other_key()).await;
                 }
             }
-            None => self.leave(row, Failure::waits()).await,
+            None => {
+                if self.unsent.fate(id).is_some() {
+                    row.was_not_sent();
+                }
+                self.leave(row, Failure::waits()).await;
+            }
         }
     }
 
@@ -132,7 +137,8 @@ impl Jobs {
         if row.status == status && is_said {
             return;
         }
-        let patch = json!({ "status": status, "seq": row.seq + 1, "queue_position": 0, "error": reason });
+        let submitted_at = row.submitted_at.map(stamp).unwrap_or_default();
+        let patch = json!({ "status": status, "seq": row.seq + 1, "queue_position": 0, "error": reason, "submitted_at": submitted_at });
         if self.persist(row.id, &patch).await.is_ok() {
             tracing::info!(job = %row.id, user = %row.user_id, status = status.word(), "a job waits for its user's key");
         }

@@ -195,7 +195,9 @@ impl JobRow {
 
     /// It says that it may have been sent, and was not.
     pub(super) fn was_not_sent(&mut self) {
-        (self.status, self.submitted_at) = (Status::Created, None);
+        if self.request_id.is_empty() {
+            (self.status, self.submitted_at) = (Status::Created, None);
+        }
     }
 
     /// What FAL is sent.

@@ -77,6 +77,8 @@ impl Jobs {
             }
             running.insert(id, Running { view: receiver, cancel: cancel.clone() });
         }
+        // From here on the row says what was sent: what was thought of an earlier attempt to make it is over.
+        self.unsent.take(id);
         let jobs = Arc::clone(self);
         let (taken_up, slot) = match origin {
             Origin::Begun(slot) => (false, slot),
@@ -181,14 +183,14 @@ impl Run {
                 Err(error @ (fal::Error::KeyRejected(_) | fal::Error::Locked { .. } | fal::Error::Forbidden(_))) => {
                     return self.park_without_key(&error).await;
                 }
-                Err(error) if is_strange(&error) && strange >= MOST_STRANGE => return self.fail(Failure::lost(&error)).await,
+                Err(error) if is_strange(&error) && strange >= MOST_STRANGE => return self.give_up(Failure::lost(&error)).await,
                 Err(error) => {
                     strange += u32::from(is_strange(&error));
                     tracing::debug!(job = %self.row.id, error = &error as &dyn std::error::Error, "FAL did not say how a job is doing");
                 }
             }
             if is_too_old(&self.row, Timestamp::now()) {
-                return self.fail(Failure::forgotten()).await;
+                return self.give_up(Failure::forgotten()).await;
             }
         }
     }
@@ -241,7 +243,7 @@ impl Run {
 
     /// Whether the row does not show what is known.
     fn is_ahead(&self) -> bool {
-        self.shown != (self.row.status, self.row.queue_position) && !self.orphan
+        (self.shown != (self.row.status, self.row.queue_position) || !self.owed.is_empty()) && !self.orphan
     }
 
     fn until_shown(&self) -> Duration {
@@ -275,17 +277,17 @@ impl Run {
         patch["seq"] = self.row.seq.into();
         patch["status"] = json!(self.row.status);
         patch["error"] = json!(self.row.error);
+        self.add_owed(&mut patch);
         self.view.send_replace(self.row.clone());
         if self.orphan {
             return Ok(());
         }
         match self.jobs.persist(self.row.id, &patch).await {
-            Err(Unwritten::Gone) => {
-                self.orphan = true;
-                Ok(())
-            }
-            written => written,
+            Ok(()) => self.owed.clear(),
+            Err(Unwritten::Gone) => self.orphan = true,
+            Err(unwritten) => return Err(unwritten),
         }
+        Ok(())
     }
 
     /// Says in the log where the job stands now.
@@ -306,6 +308,18 @@ impl Run {
             return self.end(Status::Cancelled, None, charge).await;
         }
         self.end(Status::Failed, Some(Failure::of(error)), charge).await
+    }
+
+    /// FAL has nothing for the job any more. An earlier task may have had it, and have stored it, and then it is charged.
+    async fn give_up(&mut self, failure: Failure) -> Left {
+        if self.taken_up {
+            match self.kept().await {
+                Ok(Some((charge, links))) => return self.settle(Status::Completed, charge, links).await,
+                Ok(None) => {}
+                Err(_) => return Left::Parked,
+            }
+        }
+        self.fail(failure).await
     }
 
     pub(super) async fn fail(&mut self, failure: Failure) -> Left {

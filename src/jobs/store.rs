@@ -126,6 +126,13 @@ impl Run {
         }
     }
 
+    /// What an earlier task stored before it could settle, with what it noted of the cost.
+    pub(super) async fn kept(&self) -> Result<Option<(Charge, Vec<Link>)>, Unwritten> {
+        let stored = self.stored().await?;
+        let in_order = (0..stored.len()).filter_map(|index| stored.iter().find(|row| row.id == image_id(self.row.id, index)));
+        Ok(stored.iter().find_map(noted).map(|charge| (charge, in_order.map(|row| self.linked(row)).collect())))
+    }
+
     async fn breathe(&self, pause: &mut std::time::Duration) -> Result<(), Unwritten> {
         tokio::select! {
             () = sleep(*pause) => {}

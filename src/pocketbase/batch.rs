@@ -71,7 +71,11 @@ impl Admin {
 
 /// A batch that was rolled back for no item's fault was not refused: PocketBase had no time for it, or was going down.
 fn rolled_back(error: Error) -> Error {
-    if error.refusal().is_some_and(Refusal::blames_nothing) { pool::Error::TimedOut.into() } else { error }
+    if error.refusal().is_some_and(Refusal::blames_nothing) {
+        tracing::warn!(error = &error as &dyn std::error::Error, "PocketBase rolled a batch back and blames nothing in it");
+        return pool::Error::TimedOut.into();
+    }
+    error
 }
 
 fn value(row: &impl Serialize) -> Value {

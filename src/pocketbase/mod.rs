@@ -118,6 +118,14 @@ impl Error {
         }
     }
 
+    /// Whether anything was sent at all.
+    pub fn was_sent(&self) -> bool {
+        match self {
+            Self::Exchange(_) | Self::Refused(_) | Self::Unexpected(_) => true,
+            Self::NoSuperuser | Self::Credentials(_) | Self::NotReady(_) => false,
+        }
+    }
+
     /// Whether it may have been carried out all the same: the answer was lost.
     pub fn is_unknown(&self) -> bool {
         match self {

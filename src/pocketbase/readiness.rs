@@ -2,7 +2,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
 use serde::Deserialize;
@@ -20,9 +20,9 @@ pub const HOOKS_VERSION: u32 = 1;
 const PATIENCE: Duration = Duration::from_millis(2500);
 
 /// What was found when PocketBase was last looked at.
-#[derive(Default)]
 pub struct Readiness {
     state: RwLock<State>,
+    born: Instant,
     /// Something was found.
     looked: Notify,
     /// Somebody should look again.
@@ -87,6 +87,13 @@ impl Problem {
     }
 }
 
+impl Default for Readiness {
+    /// Nobody has looked.
+    fn default() -> Self {
+        Self { state: RwLock::default(), born: Instant::now(), looked: Notify::default(), doubted: Notify::default() }
+    }
+}
+
 impl Readiness {
     /// # Errors
     /// Says what is missing, when something is missing that work in this table needs.
@@ -108,7 +115,7 @@ impl Readiness {
         found.problems.iter().find(stands_against).map_or(Ok(()), |problem| Err(Error::NotReady(problem.to_string().into())))
     }
 
-    /// Waits for the first look, but not for long: after a restart of the sidecar requests come before it is over.
+    /// Waits for the first look, but not for long after the start: requests come before it is over.
     pub async fn first_look(&self) {
         if !self.is_new() {
             return;
@@ -117,7 +124,7 @@ impl Readiness {
         looked.as_mut().enable();
         if self.is_new() {
             // Whoever asks next says what is not known.
-            let _late = timeout(PATIENCE, looked).await;
+            let _late = timeout(PATIENCE.saturating_sub(self.born.elapsed()), looked).await;
         }
     }
 
