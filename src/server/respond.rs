@@ -63,11 +63,10 @@ pub(super) async fn respond(request: Request<Incoming>, connection: Arc<Connecti
     let begun = Instant::now();
     let busy = Busy::begin(&connection.pulse);
     let asker = Asker::of(request.headers());
-    let has_body = !request.body().is_end_stream();
     let mut whose = Whose::Nobodys;
     let answered =
         caught(pin!(answer(request, &connection, begun, &mut whose))).await.unwrap_or_else(|panic| Err(Error::panicked(&*panic)));
-    let response = answered.unwrap_or_else(|error| asker.told(error, &connection, has_body).map(Content::Ours));
+    let response = answered.unwrap_or_else(|error| asker.told(error, &connection).map(Content::Ours));
     let status = response.status().as_u16();
     match whose {
         Whose::Theirs(class, line) => {
@@ -101,14 +100,12 @@ impl Asker {
     }
 
     /// The answer in place of PocketBase's; what the log says of it names the request.
-    ///
-    /// Of a body it is not known here how much was read; what remains would be taken for the next request, so that is the last one.
-    fn told(&self, error: Error, connection: &Connection, has_body: bool) -> Reply {
+    fn told(&self, error: Error, connection: &Connection) -> Reply {
         let id = api::request_id(self.id.as_ref());
         if let Error::PocketBase(error) = &error {
             metrics::UPSTREAM_ERRORS.one(["passed", error.kind()]);
         }
-        let closes = has_body || error.ends_connection();
+        let closes = error.ends_connection();
         let mut reply = Origin::new(id.clone(), &HeaderMap::new()).span().in_scope(|| error.into_reply());
         reply::allow_origin(&mut reply, self.origin.as_ref(), &connection.app.config.origins);
         reply.headers_mut().insert(X_REQUEST_ID, id);
