@@ -165,7 +165,8 @@ fn a_restart_under_load_refuses_and_loses_nothing() {
         sidecar = manager.start(&upstream);
     }
     load.goes_on(100);
-    assert_eq!(upstream.requests().len(), load.end(), "each was passed on once");
+    let sent = load.end();
+    assert_eq!(upstream.requests().len(), sent, "each was passed on once");
 }
 
 #[test]
