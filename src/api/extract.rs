@@ -24,7 +24,7 @@ const X_SESSION_ID: HeaderName = HeaderName::from_static("x-session-id");
 
 /// api.md: bodies are at most 64 KiB.
 const LONGEST_BODY: usize = 64 * 1024;
-/// In which so much must have come; and what nobody will read.
+/// In which so much must have come, be it only to be thrown away.
 const BODY_WITHIN: Duration = Duration::from_secs(30);
 
 /// A user, what they showed to be known by, and the address that they call from.

@@ -209,3 +209,16 @@ pub(super) fn until_signal() -> std::io::Result<CancellationToken> {
     });
     Ok(shutdown)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_metrics_port_that_nobody_chose_keeps_no_sidecar_from_starting() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let at = MetricsListen::At(taken.local_addr().expect("an address"));
+        assert!(metrics_socket(None, at).expect("it goes on without").is_none());
+        assert!(metrics_socket(Some(at), MetricsListen::Off).is_err());
+    }
+}

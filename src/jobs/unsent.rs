@@ -39,7 +39,7 @@ impl Unsent {
         self.0.lock().get(&id).copied()
     }
 
-    /// The job has a task from now on, which writes before it sends.
+    /// The job has a task from now on: its row says what was sent.
     pub(super) fn take(&self, id: JobId) -> Option<Fate> {
         self.0.lock().remove(&id)
     }
