@@ -13,8 +13,8 @@ use super::Busy;
 use crate::metrics;
 use crate::vault::{self, CannotOpen, Method, NewPassword, Opened, Owner, Password, Sealed};
 
-/// Added to the threads' niceness: on a busy core they get a third of what others get at most. They get much less, since they offer the
-/// core to others all the time (`vault`); with a lower priority as well, nobody could open a session on a busy machine.
+/// Added to the threads' niceness: on a busy core they get a third of what others get at most. They ask for half of a core anyway
+/// (`vault`); with a lower priority as well, nobody could open a session on a busy machine.
 const NICENESS: i32 = 5;
 
 /// A few threads and a short queue before them. When it is dropped, the work at hand is finished and the rest forgotten.

@@ -1,4 +1,4 @@
-//! HMAC-SHA-256 that offers the core to others now and then: a derivation is long, and nobody should wait behind it.
+//! HMAC-SHA-256 that rests as much as it works: a derivation is long, and nobody should wait behind it.
 
 use std::cell::Cell;
 use std::thread;
@@ -9,8 +9,10 @@ use pbkdf2::hmac::digest::common::KeySizeUser;
 use pbkdf2::hmac::digest::{FixedOutput, InvalidLength, Key, KeyInit, Output, OutputSizeUser, Update};
 use sha2::Sha256;
 
-/// After so much work whoever waits for the core comes first. Without it they wait for the scheduler's slice of some milliseconds, however
-/// low the thread's priority is.
+/// After so much work the thread sleeps for as long, and whoever waits for the core has it.
+///
+/// A yield would not do: where threads are scheduled in groups (a container each, or a session), it lets only the own group's threads go
+/// first, and everybody else waits for the scheduler's slice of some milliseconds.
 const WORK: Duration = Duration::from_micros(200);
 /// The clock is looked at once in so many rounds, which take 25 to 100 microseconds.
 const ROUNDS: u32 = 256;
@@ -55,17 +57,17 @@ impl FixedOutput for Polite {
         let round = ROUND.get().wrapping_add(1);
         ROUND.set(round);
         if round.is_multiple_of(ROUNDS) {
-            offer_the_core();
+            rest();
         }
         self.0.finalize_into(out);
     }
 }
 
 #[inline(never)]
-fn offer_the_core() {
+fn rest() {
     let now = Instant::now();
     if SINCE.get().is_none_or(|since| now.duration_since(since) >= WORK) {
-        thread::yield_now();
+        thread::sleep(WORK);
         SINCE.set(Some(Instant::now()));
     }
 }
