@@ -38,7 +38,7 @@ def commands(bench, binary, upstream):
         return ["nginx", "-p", bench.dir, "-c", path]
 
     return {
-        "generatio": lambda port: [binary, "serve", "--listen", f"127.0.0.1:{port}", "--metrics-listen", "127.0.0.1:0", "--pocketbase-url", f"http://127.0.0.1:{upstream}"],
+        "generatio": lambda port: rig.serve(binary, port, upstream),
         "nginx": nginx,
         "haproxy": lambda port: ["haproxy", "-db", "-f", proxy.config(bench, "haproxy.cfg", port, {"upstream": upstream})],
     }

@@ -51,6 +51,11 @@ def pocketbase_binary():
     return subprocess.run([ROOT / "scripts/pocketbase"], check=True, text=True, stdout=subprocess.PIPE).stdout.strip()
 
 
+def serve(binary, port, upstream):
+    """The command that runs the sidecar at a port of 127.0.0.1 in front of another."""
+    return [binary, "serve", "--listen", f"127.0.0.1:{port}", "--metrics-listen", "127.0.0.1:0", "--pocketbase-url", f"http://127.0.0.1:{upstream}"]
+
+
 def free_port():
     """A TCP port of 127.0.0.1 that nobody listened on a moment ago."""
     with socket.socket() as probe:
@@ -117,8 +122,7 @@ class Rig:
     def sidecar(self, binary, upstream, name="generatio", flags=()):
         """The sidecar in front of 127.0.0.1:upstream, as `generatio serve` runs it by default, but for these flags."""
         port = free_port()
-        argv = [binary, "serve", "--listen", f"127.0.0.1:{port}", "--metrics-listen", "127.0.0.1:0", "--pocketbase-url", f"http://127.0.0.1:{upstream}", *flags]
-        return self.start(name, argv, port)
+        return self.start(name, [*serve(binary, port, upstream), *flags], port)
 
     def pocketbase(self, store=False):
         """A real PocketBase with a superuser, serving `self.public`, without its request log; empty, or with our migrations and hooks."""
