@@ -127,7 +127,8 @@ def rows(runs):
             mine = runs[way, name]
             costs = ["-"] * 7
             if name != "direct":
-                costs = [spread([run.cpu for run in mine]), *(ratio(mine, runs[way, peer], figure) for figure in ("cpu", "speed") for peer in ("nginx", "haproxy")),
+                costs = [spread([run.cpu for run in mine]),
+                         *(ratio(mine, runs[way, peer], figure) for figure in ("cpu", "speed") for peer in ("nginx", "haproxy")),
                          f"{median(run.before for run in mine) / rig.MB:.1f}", f"{max(run.highest for run in mine) / rig.MB:.1f}"]
             yield [way, name, spread([run.speed for run in mine]), *costs]
 

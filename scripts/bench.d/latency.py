@@ -17,7 +17,7 @@ from turns import Cost, order, spread, where
 
 PATH, LENGTH = proxy.SIZES["50B"]
 WARM = 1  # second before the requests that count
-GRACE = 1  # second after them, for answers that are late
+GRACE = 1  # second for the start of all connections and, after the requests that count, for answers that are late
 
 
 @dataclass
@@ -68,7 +68,7 @@ def parse(arguments):
 
 def saturation(target, options):
     """Answers a second in a closed loop of as many clients."""
-    took, _ = load(target.port, 0, options)
+    took, _, _ = load(target.port, 0, options)
     return len(took) / options.seconds
 
 
@@ -84,21 +84,21 @@ def rotate(targets, rates, options, bench):
 
 def measure(target, rate, options, bench):
     with Cost(target, bench) as cost:
-        took, errors = load(target.port, rate, options)
-    sent = rate * (WARM + options.seconds + GRACE)
-    return Run(rig.percentile(took, 0.5), rig.percentile(took, 0.99), cost.cpu / sent * 1e6, round(rate * options.seconds) - len(took), errors, cost.others)
+        took, answered, errors = load(target.port, rate, options)
+    missing = round(rate * options.seconds) - len(took)
+    return Run(rig.percentile(took, 0.5), rig.percentile(took, 0.99), cost.cpu / answered * 1e6, missing, errors, cost.others)
 
 
 def load(port, rate, options):
-    """Microseconds of each answer whose request was due in the seconds that count, and errors. A rate of 0 is a closed loop."""
+    """Microseconds of each answer whose request was due in the seconds that count, all answers, and errors. A rate of 0 is a closed loop."""
     seconds = WARM + options.seconds + GRACE
     argv = ["wrk", f"-t{options.connections}", f"-c{options.connections}", f"-d{seconds:.0f}s", "--timeout", "10s", "-s", proxy.HERE / "open-loop.lua",
             f"http://127.0.0.1:{port}{PATH}", "--", str(rate), str(options.connections), str(WARM), str(options.seconds)]
     out = subprocess.run(argv, check=True, text=True, stdout=subprocess.PIPE, timeout=seconds + 30).stdout
-    errors, *took = map(int, next(line for line in out.splitlines() if line.startswith("RESULT ")).split()[1:])
+    errors, answered, *took = map(int, next(line for line in out.splitlines() if line.startswith("RESULT ")).split()[1:])
     if not took:
         raise SystemExit(f"nothing was answered at port {port}:\n{out[:2000]}")
-    return took, errors
+    return took, answered, errors
 
 
 HEAD = ["requests/s", "proxy", "p50 µs", "p99 µs", "added p50 µs", "added p99 µs", "CPU µs/request", "not answered", "errors"]
@@ -110,6 +110,7 @@ def rows(runs, rates):
             mine, direct = runs[rate, name], runs[rate, "direct"]
             added = ["-"] * 3
             if name != "direct":
-                added = [spread([a.p50 - b.p50 for a, b in zip(mine, direct)]), spread([a.p99 - b.p99 for a, b in zip(mine, direct)]), spread([run.cpu for run in mine])]
+                added = [spread([a.p50 - b.p50 for a, b in zip(mine, direct)]), spread([a.p99 - b.p99 for a, b in zip(mine, direct)]),
+                         spread([run.cpu for run in mine])]
             yield [f"{rate:,.0f}", name, spread([run.p50 for run in mine]), spread([run.p99 for run in mine]), *added,
                    sum(run.missing for run in mine), sum(run.errors for run in mine)]

@@ -58,10 +58,10 @@ function request()
   return text
 end
 
--- One line: errors, and then all microseconds.
+-- One line: errors, all requests that were answered, and the microseconds of those that count.
 function done(summary)
   local e = summary.errors
-  io.write("RESULT ", e.connect + e.read + e.write + e.status + e.timeout)
+  io.write("RESULT ", e.connect + e.read + e.write + e.status + e.timeout, " ", summary.requests)
   for _, thread in ipairs(threads) do io.write(" ", table.concat(thread:get("took"), " ")) end
   io.write("\n")
 end

@@ -48,7 +48,8 @@ def main(arguments):
         runs, repeated = rotate({size: fronts[upstreams[size]] for size in options.sizes}, options, bench)
     report = "\n".join([
         f"{CONNECTIONS} connections, {options.rotations} rotations of {options.seconds:g} s each, upstream: "
-        f"{'PocketBase' if options.pocketbase else 'fixed answers'}; {where(binary, [run.others for turns in runs.values() for run in turns], options.pocketbase)}; "
+        f"{'PocketBase' if options.pocketbase else 'fixed answers'}; "
+        f"{where(binary, [run.others for turns in runs.values() for run in turns], options.pocketbase)}; "
         f"{repeated} rotations were repeated because it was more than {options.noise:g} %.",
         "", rig.table(HEAD, rows(runs, options.sizes))])
     print(report)
@@ -113,7 +114,7 @@ def start_haproxy(bench, name, **values):
 
 def config(bench, name, port, values):
     """A copy of a configuration with its @places@ filled in."""
-    known = {"dir": bench.dir, "name": f"{name}-{port}", "port": port, **values}
+    known = {"dir": bench.dir, "name": f"{name}-{port}", "port": port, "connections": 4096, "descriptors": 8192, "option": "", **values}
     copy = bench.dir / f"{port}-{name}"
     copy.write_text(re.sub("@([a-z]+)@", lambda place: str(known[place[1]]), (HERE / name).read_text()))
     return copy

@@ -41,7 +41,7 @@ def show(value):
 
 def spread(values):
     """The median, and the lowest and highest."""
-    return f"{show(median(values))} ({show(min(values))}-{show(max(values))})"
+    return f"{show(median(values))} ({show(min(values))}{' to ' if min(values) < 0 else '-'}{show(max(values))})"
 
 
 def where(binary, others, pocketbase=False):
