@@ -10,6 +10,7 @@ import sys
 
 import proxy
 import rig
+from turns import versions
 
 WARM, COUNTED = 2_000, 10_000  # requests: the first pay for start-up, connections and buffers
 
@@ -24,7 +25,7 @@ def main(arguments):
         upstream = proxy.start_haproxy(bench, "small-answers").port
         costs = {name: cost(bench, name, command, upstream, options) for name, command in commands(bench, binary, upstream).items()}
     rows = [[name, f"{costs[name]:,.0f}", f"{costs[name] / costs['nginx']:.2f}", f"{costs[name] / costs['haproxy']:.2f}"] for name in costs]
-    print(f"{proxy.versions(binary, argparse.Namespace(pocketbase=False))}; GET /api/health, 50 bytes.\n")
+    print(f"{versions(binary)}; GET /api/health, 50 bytes.\n")
     print(rig.table(["proxy", "instructions/request", "× nginx", "× HAProxy"], rows))
 
 
@@ -37,7 +38,7 @@ def commands(bench, binary, upstream):
         return ["nginx", "-p", bench.dir, "-c", path]
 
     return {
-        "generatio": lambda port: [binary, "serve", "--listen", f"127.0.0.1:{port}", "--metrics-listen", "127.0.0.1:0", "--pocketbase-url", f"http://127.0.0.1:{upstream}"],
+        "generatio": lambda port: rig.serve(binary, port, upstream),
         "nginx": nginx,
         "haproxy": lambda port: ["haproxy", "-db", "-f", proxy.config(bench, "haproxy.cfg", port, {"upstream": upstream})],
     }

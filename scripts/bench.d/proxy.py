@@ -6,13 +6,13 @@ import os
 import random
 import re
 import subprocess
-import time
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
 import rig
+from turns import Cost, spread, where
 
 HERE = Path(__file__).resolve().parent
 CONNECTIONS = 32
@@ -35,7 +35,7 @@ class Run:
     resident: int  # bytes, at the end
     peak: int  # bytes, during the run
     errors: int
-    others: float  # share of the machine that programs outside this benchmark used meanwhile
+    others: float  # percentage of the machine that programs outside this benchmark used meanwhile
 
 
 def main(arguments):
@@ -48,9 +48,8 @@ def main(arguments):
         runs, repeated = rotate({size: fronts[upstreams[size]] for size in options.sizes}, options, bench)
     report = "\n".join([
         f"{CONNECTIONS} connections, {options.rotations} rotations of {options.seconds:g} s each, upstream: "
-        f"{'PocketBase' if options.pocketbase else 'fixed answers'}; {versions(binary, options)}; "
-        f"{os.cpu_count()} CPUs, kernel {os.uname().release}, {time.strftime('%Y-%m-%d')}; "
-        f"other programs used {spread([100 * run.others for turns in runs.values() for run in turns])} % of the machine; "
+        f"{'PocketBase' if options.pocketbase else 'fixed answers'}; "
+        f"{where(binary, [run.others for turns in runs.values() for run in turns], options.pocketbase)}; "
         f"{repeated} rotations were repeated because it was more than {options.noise:g} %.",
         "", rig.table(HEAD, rows(runs, options.sizes))])
     print(report)
@@ -115,7 +114,7 @@ def start_haproxy(bench, name, **values):
 
 def config(bench, name, port, values):
     """A copy of a configuration with its @places@ filled in."""
-    known = {"dir": bench.dir, "name": f"{name}-{port}", "port": port, **values}
+    known = {"dir": bench.dir, "name": f"{name}-{port}", "port": port, "connections": 4096, "descriptors": 8192, "option": "", **values}
     copy = bench.dir / f"{port}-{name}"
     copy.write_text(re.sub("@([a-z]+)@", lambda place: str(known[place[1]]), (HERE / name).read_text()))
     return copy
@@ -131,7 +130,7 @@ def rotate(targets, options, bench):
                 order = list(PROXIES)
                 random.Random(f"{turn} {attempt}").shuffle(order)
                 measured = {name: measure(targets[size][name], size, options, bench) for name in order}
-                if max(run.others for run in measured.values()) * 100 <= options.noise:
+                if max(run.others for run in measured.values()) <= options.noise:
                     break
             repeated += attempt
             for name, run in measured.items():
@@ -144,15 +143,11 @@ def measure(target, size, options, bench):
     check(target.port, path, length)
     load(target.port, path, options.seconds / 5)
     target.forget_peak()
-    start, (before, all_before) = time.monotonic(), (target.cpu_seconds(), bench.cpu_seconds())
-    busy = rig.busy_seconds()
-    requests, read, errors, p50, p99, duration = load(target.port, path, options.seconds)
-    busy = rig.busy_seconds() - busy
-    cpu, ours = target.cpu_seconds() - before, bench.cpu_seconds() - all_before
-    others = max(0, busy - ours) / (time.monotonic() - start) / os.cpu_count()
+    with Cost(target, bench) as cost:
+        requests, read, errors, p50, p99, duration = load(target.port, path, options.seconds)
     # Of large answers some are still on their way when time is up: bytes count them fairly.
     served = read / length if length > 10_000 else requests
-    return Run(served / duration * 1e6, p50 / 1e3, p99 / 1e3, cpu / served * 1e6, *target.memory(), errors, others)
+    return Run(served / duration * 1e6, p50 / 1e3, p99 / 1e3, cost.cpu / served * 1e6, *target.memory(), errors, cost.others)
 
 
 def check(port, path, length):
@@ -164,9 +159,9 @@ def check(port, path, length):
         raise SystemExit(f"GET {path} at port {port} was not {length} bytes with status 200")
 
 
-def load(port, path, seconds):
+def load(port, path, seconds, connections=CONNECTIONS):
     """Requests, bytes, errors, p50, p99 and duration of one wrk run."""
-    argv = ["wrk", "-t2", f"-c{CONNECTIONS}", f"-d{max(1, round(seconds))}s", "--timeout", "10s", "--latency", "-s", HERE / "wrk.lua",
+    argv = ["wrk", "-t2", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "10s", "--latency", "-s", HERE / "wrk.lua",
             f"http://127.0.0.1:{port}{path}"]
     out = subprocess.run(argv, check=True, text=True, stdout=subprocess.PIPE, timeout=seconds + 30).stdout
     return [int(word) for word in re.search(r"^RESULT (.*)$", out, re.MULTILINE)[1].split()]
@@ -190,23 +185,6 @@ def rows(runs, sizes):
 def ratio(mine, theirs):
     """CPU per request against another proxy's in the same rotation."""
     return spread([a.cpu / b.cpu for a, b in zip(mine, theirs)])
-
-
-def spread(values):
-    """The median, and the lowest and highest."""
-    def show(value):
-        return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
-    return f"{show(median(values))} ({show(min(values))}-{show(max(values))})"
-
-
-def versions(binary, options):
-    def version(name, *argv):
-        out = subprocess.run(argv, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT).stdout
-        return f"{name} {re.search(r'[0-9]+[.][0-9][^ ,]*', out)[0].strip()}"
-    known = [version("generatio", binary, "--version"), version("nginx", "nginx", "-v"), version("HAProxy", "haproxy", "-v")]
-    if options.pocketbase:
-        known.append(version("PocketBase", rig.pocketbase_binary(), "--version"))
-    return ", ".join(known)
 
 
 def record(report):

@@ -1,4 +1,4 @@
-"""Starts and stops what a measurement needs, and reads what it costs from /proc. Linux only."""
+"""Starts and stops what a measurement needs. Linux only."""
 
 import http.client
 import json
@@ -12,6 +12,8 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+
+from process import Nobody, Process
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = {"h2load": "nghttp2-client"}  # where the package has another name than the tool
@@ -49,6 +51,11 @@ def pocketbase_binary():
     return subprocess.run([ROOT / "scripts/pocketbase"], check=True, text=True, stdout=subprocess.PIPE).stdout.strip()
 
 
+def serve(binary, port, upstream):
+    """The command that runs the sidecar at a port of 127.0.0.1 in front of another."""
+    return [binary, "serve", "--listen", f"127.0.0.1:{port}", "--metrics-listen", "127.0.0.1:0", "--pocketbase-url", f"http://127.0.0.1:{upstream}"]
+
+
 def free_port():
     """A TCP port of 127.0.0.1 that nobody listened on a moment ago."""
     with socket.socket() as probe:
@@ -60,82 +67,6 @@ def busy_seconds():
     """CPU time that the whole machine has spent since boot, other machines' share of its CPUs included."""
     user, nice, system, _idle, _wait, irq, softirq, stolen = map(int, Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9])
     return (user + nice + system + irq + softirq + stolen) / os.sysconf("SC_CLK_TCK")
-
-
-class Nobody:
-    """No proxy at all: the port of the upstream itself."""
-
-    def __init__(self, port):
-        self.port = port
-
-    def cpu_seconds(self):
-        return 0
-
-    def memory(self):
-        return 0, 0
-
-    def forget_peak(self):
-        """There is nothing to forget."""
-
-
-class Process:
-    """A running program with its descendants, listening on 127.0.0.1:port."""
-
-    def __init__(self, name, popen, port, log):
-        self.name, self.popen, self.port, self.log = name, popen, port, log
-
-    def pids(self):
-        """The program and all its descendants (nginx does its work in those)."""
-        found, todo = [], [self.popen.pid]
-        while todo:
-            pid = todo.pop()
-            found.append(pid)
-            for children in Path(f"/proc/{pid}/task").glob("*/children"):
-                todo += [int(child) for child in children.read_text().split()]
-        return found
-
-    def cpu_seconds(self):
-        """User and system time of all threads so far."""
-        ticks = 0
-        for pid in self.pids():
-            fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-            ticks += int(fields[11]) + int(fields[12])
-        return ticks / os.sysconf("SC_CLK_TCK")
-
-    def memory(self):
-        """(resident, highest resident) in bytes, summed over processes: pages they share are counted in each."""
-        resident = highest = 0
-        for pid in self.pids():
-            lines = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
-            resident += int(lines["VmRSS"].split()[0]) * 1024
-            highest += int(lines["VmHWM"].split()[0]) * 1024
-        return resident, highest
-
-    def forget_peak(self):
-        """Lets the highest resident size start again from now."""
-        for pid in self.pids():
-            Path(f"/proc/{pid}/clear_refs").write_text("5")
-
-    def descriptors(self, kind=""):
-        """Open descriptors, or only those whose target begins with `kind` ("socket:")."""
-        count = 0
-        for pid in self.pids():
-            for link in os.scandir(f"/proc/{pid}/fd"):
-                try:
-                    count += not kind or os.readlink(link.path).startswith(kind)
-                except FileNotFoundError:
-                    continue
-        return count
-
-    def connections_to(self, port):
-        """Established connections to a port of an IPv4 address."""
-        mine = {os.readlink(link.path) for pid in self.pids() for link in os.scandir(f"/proc/{pid}/fd")}
-        rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-        return sum(row[2].endswith(f":{port:04X}") and row[3] == "01" and f"socket:[{row[9]}]" in mine for row in rows)
-
-    def alive(self):
-        """Whether the program itself still runs."""
-        return self.popen.poll() is None
 
 
 class Rig:
@@ -152,13 +83,20 @@ class Rig:
         for process in self.started:
             if process.alive():
                 os.killpg(process.popen.pid, signal.SIGTERM)
-        for process in self.started:
-            try:
-                process.popen.wait(timeout=3)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.popen.pid, signal.SIGKILL)
-                process.popen.wait()
+        for process in list(self.started):
+            self.stop(process)
         shutil.rmtree(self.dir, ignore_errors=True)
+
+    def stop(self, process):
+        """Ends one program and what it has started, within three seconds."""
+        if process.alive():
+            os.killpg(process.popen.pid, signal.SIGTERM)
+        try:
+            process.popen.wait(timeout=3)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.popen.pid, signal.SIGKILL)
+            process.popen.wait()
+        self.started.remove(process)
 
     def start(self, name, argv, port, env=None, path="/api/health"):
         """Starts a program and returns once it answers `path` with 200."""
@@ -184,8 +122,7 @@ class Rig:
     def sidecar(self, binary, upstream, name="generatio", flags=()):
         """The sidecar in front of 127.0.0.1:upstream, as `generatio serve` runs it by default, but for these flags."""
         port = free_port()
-        argv = [binary, "serve", "--listen", f"127.0.0.1:{port}", "--metrics-listen", "127.0.0.1:0", "--pocketbase-url", f"http://127.0.0.1:{upstream}", *flags]
-        return self.start(name, argv, port)
+        return self.start(name, [*serve(binary, port, upstream), *flags], port)
 
     def pocketbase(self, store=False):
         """A real PocketBase with a superuser, serving `self.public`, without its request log; empty, or with our migrations and hooks."""
