@@ -245,3 +245,21 @@ fn a_connection_that_is_new_when_the_stop_comes_is_answered_and_a_silent_one_doe
     assert!(begin.elapsed() < Duration::from_secs(10), "far below the drain time-out");
     drop(silent);
 }
+
+#[test]
+fn a_request_on_a_kept_connection_that_crosses_the_stop_is_answered_and_the_connection_ended() {
+    let (manager, upstream) = (Manager::new(), slow());
+    let mut sidecar = manager.start(&upstream);
+    let mut kept = connect(manager.address());
+    for _ in 0..2 {
+        kept.write_all(b"GET /api/health HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        assert_eq!(status(&read_answer(&mut kept)), 200);
+    }
+    sidecar.signal("TERM");
+    until("the drain begins", || sidecar.log().contains("draining"));
+    kept.write_all(b"GET /api/health HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    let answer = read_answer(&mut kept);
+    assert_eq!(status(&answer), 200);
+    assert!(answer.to_lowercase().contains("connection: close"), "{answer}");
+    assert!(sidecar.wait().success());
+}

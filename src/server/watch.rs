@@ -34,11 +34,13 @@ struct Shared {
     clock: AtomicU32,
     /// Whether no further request is wanted.
     draining: AtomicBool,
+    /// Whether a connection between two requests is to end too.
+    parting: AtomicBool,
 }
 
 impl Shared {
     fn at(second: Second) -> Arc<Self> {
-        Arc::new(Self { clock: AtomicU32::new(second), draining: AtomicBool::new(false) })
+        Arc::new(Self { clock: AtomicU32::new(second), draining: AtomicBool::new(false), parting: AtomicBool::new(false) })
     }
 
     fn now(&self) -> Second {
@@ -118,10 +120,15 @@ impl Pulse {
 
     /// Whether the connection is to end with the request that it serves. Its task asks, and is woken when that becomes so.
     ///
-    /// Not while a head is awaited: who connected a moment ago has sent a request, or is about to, and nobody else would answer it.
+    /// Not while a head is awaited: who connected a moment ago has sent a request, or is about to, and nobody else would answer it. Between two
+    /// requests not at once: the next one may be on its way, and would be lost.
     pub(super) fn is_draining(&self, cx: &Context<'_>) -> bool {
         self.waker.get_or_init(|| cx.waker().clone());
-        self.worker.draining.load(Ordering::Relaxed) && self.phase.load(Ordering::Relaxed) != Phase::Head as u8
+        let phase = self.phase.load(Ordering::Relaxed);
+        let is_idle = phase == Phase::Idle as u8;
+        self.worker.draining.load(Ordering::Relaxed)
+            && phase != Phase::Head as u8
+            && (!is_idle || self.worker.parting.load(Ordering::Relaxed))
     }
 
     fn overdue(&self, limits: &Limits) -> Option<Overdue> {
@@ -233,6 +240,16 @@ impl Watch {
     /// Lets every connection end with the request that it serves, those that are added later too.
     pub(super) fn drain(&self) {
         self.shared.draining.store(true, Ordering::Relaxed);
+        self.wake();
+    }
+
+    /// Lets connections that have brought no further request since end too.
+    pub(super) fn part(&self) {
+        self.shared.parting.store(true, Ordering::Relaxed);
+        self.wake();
+    }
+
+    fn wake(&self) {
         self.watched.lock().iter().filter_map(|(pulse, _)| pulse.waker.get()).for_each(Waker::wake_by_ref);
     }
 

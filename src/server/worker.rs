@@ -12,7 +12,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -31,6 +31,8 @@ use crate::rates::Allowance;
 const HEAD_MAX: usize = 64 * 1024;
 /// What is held for a client that reads slowly, here and once more at the connection to PocketBase.
 const BUFFER_MAX: usize = 64 * 1024;
+/// How long a drain leaves a connection open between two requests. What its client has sent by then is answered, and the connection ended.
+const KEPT_WHILE_DRAINING: Duration = Duration::from_millis(200);
 
 pub(super) struct Worker {
     app: Arc<App>,
@@ -72,10 +74,15 @@ impl Worker {
         }
         self.tasks.close();
         let drained = timeout(self.app.config.drain_timeout.duration(), async {
-            let mut wait = pin!(self.tasks.wait());
+            let (mut wait, mut parting) = (pin!(self.tasks.wait()), pin!(sleep(KEPT_WHILE_DRAINING)));
+            let mut parted = false;
             loop {
                 tokio::select! {
                     () = &mut wait => break,
+                    () = &mut parting, if !parted => {
+                        parted = true;
+                        self.watch.part();
+                    }
                     due = seconds.tick() => self.tick(due),
                 }
             }
