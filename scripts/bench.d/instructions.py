@@ -18,15 +18,25 @@ WARM, COUNTED = 2_000, 10_000  # requests: the first pay for start-up, connectio
 def main(arguments):
     parser = argparse.ArgumentParser(prog="scripts/bench instructions", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--profile", metavar="FILE", help="keep the sidecar's profile for callgrind_annotate; needs a binary with symbols")
+    parser.add_argument("--at-most", type=int, metavar="N", help="count the sidecar alone, and fail if a request costs more than N instructions")
     options = parser.parse_args(arguments)
-    rig.need("nginx", "haproxy", "valgrind", "h2load")
+    rig.need("haproxy", "valgrind", "h2load", *([] if options.at_most else ["nginx"]))
     binary = rig.sidecar_binary()
     with rig.Rig() as bench:
         upstream = proxy.start_haproxy(bench, "small-answers").port
+        if options.at_most:
+            sys.exit(hold(bench, commands(bench, binary, upstream)["generatio"], upstream, options))
         costs = {name: cost(bench, name, command, upstream, options) for name, command in commands(bench, binary, upstream).items()}
     rows = [[name, f"{costs[name]:,.0f}", f"{costs[name] / costs['nginx']:.2f}", f"{costs[name] / costs['haproxy']:.2f}"] for name in costs]
     print(f"{versions(binary)}; GET /api/health, 50 bytes.\n")
     print(rig.table(["proxy", "instructions/request", "× nginx", "× HAProxy"], rows))
+
+
+def hold(bench, command, upstream, options):
+    """None if a request costs no more than it may, else what to say."""
+    counted = cost(bench, "generatio", command, upstream, options)
+    print(f"{counted:,.0f} instructions for a small request; at most {options.at_most:,}")
+    return None if counted <= options.at_most else "a small request costs more instructions than it may: see docs/bench.md"
 
 
 def commands(bench, binary, upstream):

@@ -6,6 +6,7 @@ mod upload;
 
 use std::sync::Arc;
 
+use futures_util::TryFutureExt;
 use hyper::body::{Body, Incoming};
 use hyper::header::{CONNECTION, CONTENT_TYPE, EXPECT, HOST, HeaderValue, TRANSFER_ENCODING};
 use hyper::http::request::Parts;
@@ -15,9 +16,8 @@ pub use headers::Caller;
 pub use passing::Passing;
 
 use crate::config::PocketBaseUrl;
-use crate::error::Error;
 use crate::pocketbase::body::RequestBody;
-use crate::pocketbase::pool::{Answer, Pool};
+use crate::pocketbase::pool::{self, Answer, Pool};
 use upload::Upload;
 pub use upload::Waiting;
 
@@ -26,21 +26,24 @@ pub use upload::Waiting;
 /// Left alone: the bytes of the target and of both bodies, the status, and all headers but those that belong to one connection or tell
 /// whose request it is. A body is only read as PocketBase takes it, and only sent as the client takes it. `waiting` is told while the
 /// client owes us a byte of the body. What passes is shown to `passing`, where there is one.
-pub async fn forward(
+pub fn forward<'a>(
     request: Request<Incoming>,
     caller: &Caller,
-    pool: &Arc<Pool>,
+    pool: &'a Arc<Pool>,
     pocketbase: &PocketBaseUrl,
     waiting: &Waiting,
     passing: Option<&Passing>,
-) -> Result<Response<Answer>, Error> {
-    let mut response = pool.send(prepare(request, caller, pocketbase, waiting, passing)).await?;
+) -> impl Future<Output = Result<Response<Answer>, pool::Error>> + use<'a> {
+    pool.send(prepare(request, caller, pocketbase, waiting, passing)).map_ok(finish)
+}
+
+fn finish(mut response: Response<Answer>) -> Response<Answer> {
     headers::prepare_response(response.headers_mut());
     if !response.body().came_after_upload() {
         // Nobody reads the rest of the upload: say so, as PocketBase does.
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    Ok(response)
+    response
 }
 
 fn prepare(

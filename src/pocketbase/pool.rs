@@ -1,5 +1,6 @@
 //! Connections to PocketBase, kept between requests.
 
+use std::future::{Future, ready};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,7 +9,9 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures_util::future::Either;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::client::conn::TrySendError;
 use hyper::{Request, Response};
 use parking_lot::Mutex;
 use tokio::time::{sleep, timeout};
@@ -96,25 +99,43 @@ impl Pool {
     /// There is one case in which a second attempt is safe: a kept connection that PocketBase closed at this very moment, before a byte of
     /// the answer to a safe method without a body. A connection that is refused is tried again for 2.5 s, since nothing was sent; not once
     /// PocketBase has been away for longer than that.
-    pub async fn send(self: &Arc<Self>, mut request: Request<RequestBody>) -> Result<Response<Answer>, Error> {
+    ///
+    /// Not an `async fn`, since what a client's connection keeps for its request would hold the request more than once.
+    pub fn send(self: &Arc<Self>, request: Request<RequestBody>) -> impl Future<Output = Result<Response<Answer>, Error>> + use<'_> {
         let upload = request.body().progress();
-        while let Some(mut line) = self.checkout() {
-            let spare = Spare::of(&request);
-            let sent = Instant::now();
-            let mut error = match line.ask(request).await {
-                Ok(response) => return Ok(self.lend(line, sent, upload, response)),
-                Err(error) => error,
-            };
-            if let Some(unsent) = error.take_message() {
-                request = unsent;
-                continue;
+        let Some(mut line) = self.checkout() else { return Either::Right(Box::pin(self.send_anew(request, upload))) };
+        let spare = Spare::of(&request);
+        let sent = Instant::now();
+        let asked = line.ask(request);
+        Either::Left(async move {
+            match asked.await {
+                Ok(response) => Ok(self.lend(line, sent, upload, response)),
+                Err(error) => self.send_again(error, line, spare, upload).await,
             }
-            let error = error.into_error();
-            let repeatable = !line.is_overdue() && !line.has_heard() && was_cut(&error);
-            let Some(copy) = spare.filter(|_| repeatable).and_then(Spare::into_request) else { return Err(sort(&line, error)) };
-            request = copy;
-            break;
+        })
+    }
+
+    /// Sends a request that a kept connection did not take, or repeats it if that is safe. Boxed, since it is rare and large.
+    fn send_again(
+        self: &Arc<Self>,
+        mut error: TrySendError<Request<RequestBody>>,
+        line: Line,
+        spare: Option<Spare>,
+        upload: Option<Arc<Progress>>,
+    ) -> Pin<Box<dyn Future<Output = Result<Response<Answer>, Error>> + Send + '_>> {
+        if let Some(unsent) = error.take_message() {
+            return Box::pin(self.send(unsent));
         }
+        let error = error.into_error();
+        let repeatable = !line.is_overdue() && !line.has_heard() && was_cut(&error);
+        match spare.filter(|_| repeatable).and_then(Spare::into_request) {
+            Some(copy) => Box::pin(self.send_anew(copy, upload)),
+            None => Box::pin(ready(Err(sort(&line, error)))),
+        }
+    }
+
+    /// Sends a request on a new connection.
+    async fn send_anew(self: &Arc<Self>, request: Request<RequestBody>, upload: Option<Arc<Progress>>) -> Result<Response<Answer>, Error> {
         let connected = timeout(self.answer_within, self.connect()).await;
         let mut line = connected.unwrap_or(Err(Error::TimedOut))?;
         let sent = Instant::now();

@@ -22,7 +22,7 @@ use crate::app::App;
 use crate::error::Error;
 use crate::forward::{self, Caller, Passing, Waiting};
 use crate::metrics::{self, Class, Traffic};
-use crate::pocketbase::pool::{Answer, Pool};
+use crate::pocketbase::pool::{self, Answer, Pool};
 use crate::rates::Allowance;
 use crate::reply::Reply;
 use crate::trace::{Origin, X_REQUEST_ID};
@@ -53,8 +53,13 @@ enum Whose {
 }
 
 impl Connection {
-    async fn forward(&self, request: Request<Incoming>, caller: &Caller, passing: Option<&Passing>) -> Result<Response<Answer>, Error> {
-        forward::forward(request, caller, &self.pool, &self.app.config.pocketbase_url, &self.waiting, passing).await
+    fn forward<'a>(
+        &'a self,
+        request: Request<Incoming>,
+        caller: &Caller,
+        passing: Option<&Passing>,
+    ) -> impl Future<Output = Result<Response<Answer>, pool::Error>> + use<'a> {
+        forward::forward(request, caller, &self.pool, &self.app.config.pocketbase_url, &self.waiting, passing)
     }
 }
 
@@ -136,7 +141,7 @@ async fn answer(
     };
     if let Some(segments) = wire::custom_path(request.uri().path()) {
         *whose = Whose::Ours;
-        return Ok(api::answer(&connection.app, request, segments, caller.address).await.map(Content::Ours));
+        return Ok(Box::pin(api::answer(&connection.app, request, segments, caller.address)).await.map(Content::Ours));
     }
     let line = connection.lines.begin(&mut request, caller.address, begun);
     *whose = Whose::Theirs(Class::of(request.uri().path()), line.map(Box::new));
@@ -145,7 +150,7 @@ async fn answer(
     }
     let response = match Passing::notice(&request, &connection.app, caller.address) {
         None => connection.forward(request, caller, None).await?,
-        Some(passing) => changing_password(request, caller.clone(), passing, connection).await?,
+        Some(passing) => Box::pin(changing_password(request, caller.clone(), passing, connection)).await?,
     };
     connection.traffic.added(response.body().sent().saturating_duration_since(begun));
     let until = forward::is_event_stream(&response).then(|| Box::new(Until::shutdown(connection)));
