@@ -7,6 +7,7 @@ in a closed loop of the same clients. What is added is the difference to the tur
 """
 
 import argparse
+import math
 import subprocess
 from collections import defaultdict
 from dataclasses import dataclass
@@ -92,7 +93,7 @@ def measure(target, rate, options, bench):
 def load(port, rate, options):
     """Microseconds of each answer whose request was due in the seconds that count, all answers, and errors. A rate of 0 is a closed loop."""
     seconds = WARM + options.seconds + GRACE
-    argv = ["wrk", f"-t{options.connections}", f"-c{options.connections}", f"-d{seconds:.0f}s", "--timeout", "10s", "-s", proxy.HERE / "open-loop.lua",
+    argv = ["wrk", f"-t{options.connections}", f"-c{options.connections}", f"-d{math.ceil(seconds)}s", "--timeout", "10s", "-s", proxy.HERE / "open-loop.lua",
             f"http://127.0.0.1:{port}{PATH}", "--", str(rate), str(options.connections), str(WARM), str(options.seconds)]
     out = subprocess.run(argv, check=True, text=True, stdout=subprocess.PIPE, timeout=seconds + 30).stdout
     errors, answered, *took = map(int, next(line for line in out.splitlines() if line.startswith("RESULT ")).split()[1:])

@@ -84,7 +84,7 @@ def descriptors():
 
 def starters(bench, binary, pocketbase, count):
     """What starts each proxy so that it can hold so many clients."""
-    port, room = pocketbase.port, count + SPARE // 2
+    port, room = pocketbase.port, count + SPARE // 4
     return {
         "generatio": lambda: bench.sidecar(binary, port, flags=["--max-connections", room]),
         "nginx": lambda: proxy.start_nginx(bench, "nginx", upstream=port, connections=2 * room, descriptors=2 * room),

@@ -57,9 +57,11 @@ def parse(arguments):
     parser = argparse.ArgumentParser(prog="scripts/bench unlucky", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rotations", type=int, default=7, help="turns of each proxy in each placement (default 7)")
     parser.add_argument("--seconds", type=float, default=4, help="length of one turn (default 4)")
-    parser.add_argument("--busy", type=int, default=4, metavar="N", help="busy connections, two or more (default 4)")
+    parser.add_argument("--busy", type=int, default=4, metavar="N", help="busy connections, an even number: wrk has two threads (default 4)")
     parser.add_argument("--quick", action="store_true", help="one rotation of one second: does everything work? Its figures mean nothing")
     options = parser.parse_args(arguments)
+    if options.busy < 2 or options.busy % 2:
+        parser.error("--busy takes an even number of connections")
     if options.quick:
         options.rotations, options.seconds = 1, 1
     return options
