@@ -1,0 +1,58 @@
+//! When a connection has waited too long.
+
+use super::*;
+
+const LIMITS: Limits = Limits { idle: 300, head: 30, stall: 60, upstream: 360 };
+
+fn at(second: Second) -> (Arc<Shared>, Arc<Pulse>) {
+    let worker = Shared::at(second);
+    (Arc::clone(&worker), Arc::new(Pulse::new(worker)))
+}
+
+#[test]
+fn a_silent_connection_has_the_time_of_a_head_and_then_that_of_an_idle_one() {
+    let (worker, pulse) = at(1);
+    worker.clock.store(31, Ordering::Relaxed);
+    assert_eq!(pulse.overdue(&LIMITS), None);
+    worker.clock.store(32, Ordering::Relaxed);
+    assert_eq!(pulse.overdue(&LIMITS), Some(Overdue::Head));
+    drop(Busy::begin(&pulse));
+    worker.clock.store(332, Ordering::Relaxed);
+    assert_eq!(pulse.overdue(&LIMITS), None);
+    worker.clock.store(333, Ordering::Relaxed);
+    assert_eq!(pulse.overdue(&LIMITS), Some(Overdue::Idle));
+}
+
+#[test]
+fn a_connection_whose_last_answer_is_not_out_is_not_idle() {
+    let (worker, pulse) = at(1);
+    drop(Busy::begin(&pulse));
+    worker.clock.store(300, Ordering::Relaxed);
+    pulse.wrote(false);
+    worker.clock.store(350, Ordering::Relaxed);
+    assert_eq!(pulse.overdue(&LIMITS), None, "idle for long, but for the tail of an answer");
+    worker.clock.store(361, Ordering::Relaxed);
+    assert_eq!(pulse.overdue(&LIMITS), Some(Overdue::Reading));
+    pulse.wrote(true);
+    assert_eq!(pulse.overdue(&LIMITS), None, "idle only from now on");
+    worker.clock.store(662, Ordering::Relaxed);
+    assert_eq!(pulse.overdue(&LIMITS), Some(Overdue::Idle));
+}
+
+#[test]
+fn a_busy_connection_has_no_total_limit() {
+    let (worker, pulse) = at(1);
+    let busy = Busy::begin(&pulse);
+    worker.clock.store(100_000, Ordering::Relaxed);
+    assert_eq!(pulse.overdue(&LIMITS), None);
+    busy.pulse().body_owed(true);
+    busy.pulse().upstream_silent(true);
+    worker.clock.store(100_061, Ordering::Relaxed);
+    assert_eq!(pulse.overdue(&LIMITS), Some(Overdue::Body));
+    busy.pulse().body_owed(false);
+    assert_eq!(pulse.overdue(&LIMITS), None);
+    worker.clock.store(100_361, Ordering::Relaxed);
+    assert_eq!(pulse.overdue(&LIMITS), Some(Overdue::Upstream));
+    drop(busy);
+    assert_eq!(pulse.overdue(&LIMITS), None);
+}
