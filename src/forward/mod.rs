@@ -8,8 +8,7 @@ use std::sync::Arc;
 
 use futures_util::TryFutureExt;
 use hyper::body::{Body, Incoming};
-use hyper::header::{CONNECTION, CONTENT_TYPE, EXPECT, HOST, HeaderValue, TRANSFER_ENCODING};
-use hyper::http::request::Parts;
+use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderValue};
 use hyper::{Request, Response, Uri, Version};
 
 pub use headers::Caller;
@@ -62,29 +61,11 @@ fn prepare(
         parts.headers.insert(HOST, pocketbase.authority().clone());
     }
     parts.version = Version::HTTP_11;
-    if body.is_end_stream() {
-        return Request::from_parts(parts, RequestBody::Empty);
-    }
-    with_body(parts, Upload::new(body, Arc::clone(waiting), passing.map(Passing::tee)))
-}
-
-fn with_body(mut parts: Parts, upload: Upload) -> Request<RequestBody> {
-    // Framing survives: hyper keeps a length, and for the other kind it wants to be told.
-    if upload.size_hint().exact().is_none() {
-        parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-    }
-    let expects = parts.headers.contains_key(EXPECT);
-    if !expects {
-        return Request::from_parts(parts, upload.into_request_body());
-    }
-    let (upload, invitation) = upload.held_back();
-    let mut request = Request::from_parts(parts, upload.into_request_body());
-    hyper::ext::on_informational(&mut request, move |interim| {
-        if interim.status() == hyper::StatusCode::CONTINUE {
-            invitation.open();
-        }
-    });
-    request
+    let body = match body.is_end_stream() {
+        true => RequestBody::Empty,
+        false => Upload::new(body, Arc::clone(waiting), passing.map(Passing::tee)).into_request_body(),
+    };
+    Request::from_parts(parts, body)
 }
 
 /// Whether the answer is a stream of events, which lasts until one side ends it.

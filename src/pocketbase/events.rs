@@ -49,7 +49,7 @@ impl Events {
                 return Ok(Some(event));
             }
             let Some(frame) = self.body.frame().await else { return Ok(None) };
-            let data: Bytes = frame.map_err(pool::Error::Cut)?.into_data().unwrap_or_default();
+            let data: Bytes = frame?.into_data().unwrap_or_default();
             if self.buffer.len() + data.len() > LONGEST {
                 return Err(pool::Error::TooLong.into());
             }

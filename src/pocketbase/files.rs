@@ -71,5 +71,5 @@ fn form(method: &Method, target: &str, row: &Bytes, field: &str, file: &File) ->
     let body = StreamBody::new(stream::iter(pieces.map(|piece| Ok(Frame::data(piece)))));
     let content_type = format!("multipart/form-data; boundary={boundary}");
     let content_type = HeaderValue::from_str(&content_type).expect("a boundary has only letters and digits");
-    Call::new(method.clone(), target).body(content_type, RequestBody::stream(body.boxed_unsync())).within(WITHIN)
+    Call::new(method.clone(), target).body(content_type, RequestBody::Stream(body.boxed_unsync())).within(WITHIN)
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, Response, StatusCode, Uri};
 use serde::Serialize;
@@ -141,7 +141,7 @@ fn request(method: Method, target: &str, headers: HeaderMap, body: RequestBody) 
 async fn read(mut body: Answer) -> Result<Bytes, pool::Error> {
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        if let Ok(data) = frame.map_err(pool::Error::Cut)?.into_data() {
+        if let Ok(data) = frame?.into_data() {
             if whole.len() + data.len() > LONGEST_ANSWER {
                 return Err(pool::Error::TooLong);
             }
@@ -149,11 +149,4 @@ async fn read(mut body: Answer) -> Result<Bytes, pool::Error> {
         }
     }
     Ok(whole.freeze())
-}
-
-impl RequestBody {
-    /// A body that is in memory.
-    pub fn whole(bytes: Bytes) -> Self {
-        Self::stream(Full::from(bytes).map_err(|never| match never {}).boxed_unsync())
-    }
 }

@@ -1,112 +1,77 @@
-//! One connection to PocketBase, as the request that it is lent to sees it.
+//! One connection to PocketBase.
 
-use std::future::{Future, poll_fn};
-use std::io;
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::net::IpAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll, Wake, Waker};
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
-use hyper::body::{Body, Frame, Incoming};
-use hyper::client::conn::TrySendError;
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use bytes::{Bytes, BytesMut};
+use futures_util::task::AtomicWaker;
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
-use super::body::RequestBody;
 use crate::config::PocketBaseUrl;
 
 /// One attempt. A host that drops packets must not use up more than the patience.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(1000);
 
-/// What is read ahead of a client that is slow to take it. More makes large bodies cheaper and slow readers dearer.
-const BUFFER_MAX: usize = 64 * 1024;
+/// What is read at once at first: enough for most answers, which are copied off the stack, so that a connection that waits holds no buffer.
+const FIRST_READ: usize = 16 * 1024;
+/// What is read at once of an answer that keeps coming, and so what is held of it for a client that is slow to take it. More makes large
+/// answers cheaper and slow readers dearer.
+const LONGEST_READ: usize = 128 * 1024;
 
 /// Seconds of a pool's clock, which begins with 1.
 pub(super) type Second = u32;
 
-/// A connection lent to one request.
+/// A connection. Whoever drops it closes it.
 pub(super) struct Line {
-    sender: SendRequest<RequestBody>,
-    ear: Arc<Ear>,
+    stream: TcpStream,
+    debt: Arc<Debt>,
+    /// How much to read at once.
+    appetite: usize,
+    /// Whether a byte has come since the last request.
+    heard: bool,
+    /// Whether it has served a request before.
+    pub(super) is_used: bool,
 }
 
-/// What a connection, the pool and whoever uses it tell each other. All of it is read and written by one thread.
-struct Ear {
+/// What PocketBase owes: the head of an answer.
+struct Debt {
     clock: Arc<AtomicU32>,
-    /// Whether a byte of the current answer has arrived.
-    heard: AtomicBool,
-    /// Whether nobody wants the rest of it.
-    abandoned: AtomicBool,
-    /// Since when PocketBase has taken no byte of the request and owes the head of its answer. Zero if it owes none.
-    owed_since: AtomicU32,
+    /// Since when it has taken no byte of the request and owes the head. Zero if it owes none.
+    since: AtomicU32,
     /// Whether it owed the head for too long.
     overdue: AtomicBool,
-    /// Wakes the connection's task.
-    task: OnceLock<Waker>,
-    /// Whether to remember that the connection was woken, instead of waking it.
-    hushed: AtomicBool,
-    woken: AtomicBool,
+    /// Who waits for it.
+    creditor: AtomicWaker,
 }
 
 /// A connection as the pool's clock sees it, lent or not.
-pub(super) struct Watched {
-    ear: Arc<Ear>,
-    task: AbortHandle,
-}
-
-impl Ear {
-    fn new(clock: Arc<AtomicU32>) -> Self {
-        let no = || AtomicBool::new(false);
-        let (owed_since, task) = (AtomicU32::new(0), OnceLock::new());
-        Self { clock, heard: no(), abandoned: no(), owed_since, overdue: no(), task, hushed: no(), woken: no() }
-    }
-
-    fn now(&self) -> Second {
-        self.clock.load(Ordering::Relaxed)
-    }
-
-    /// Something of the request was taken: PocketBase has its whole time again.
-    fn took(&self) {
-        if self.owed_since.load(Ordering::Relaxed) != 0 {
-            self.owed_since.store(self.now(), Ordering::Relaxed);
-        }
-    }
-}
-
-impl Wake for Ear {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        if self.hushed.load(Ordering::Relaxed) {
-            self.woken.store(true, Ordering::Relaxed);
-        } else if let Some(task) = self.task.get() {
-            task.wake_by_ref();
-        }
-    }
-}
+pub(super) struct Watched(Weak<Debt>);
 
 impl Watched {
-    /// Whether there is still something to watch. A connection that owes the head of an answer for more than `limit` seconds is cut.
+    /// Whether there is still something to watch. Who has waited for the head of an answer for more than `limit` seconds is told.
     pub(super) fn look(&self, limit: Second) -> bool {
-        if self.task.is_finished() {
-            return false;
-        }
-        let since = self.ear.owed_since.load(Ordering::Relaxed);
-        if since != 0 && self.ear.now().saturating_sub(since) > limit {
-            self.ear.overdue.store(true, Ordering::Relaxed);
-            self.task.abort();
+        let Some(debt) = self.0.upgrade() else { return false };
+        let since = debt.since.load(Ordering::Relaxed);
+        if since != 0 && debt.now().saturating_sub(since) > limit {
+            debt.overdue.store(true, Ordering::Release);
+            debt.creditor.wake();
         }
         true
+    }
+}
+
+impl Debt {
+    fn now(&self) -> Second {
+        self.clock.load(Ordering::Relaxed)
     }
 }
 
@@ -114,73 +79,91 @@ impl Line {
     /// A new connection.
     pub(super) async fn open(url: &PocketBaseUrl, clock: &Arc<AtomicU32>) -> io::Result<(Self, Watched)> {
         let stream = dial(url).await?;
-        let ear = Arc::new(Ear::new(Arc::clone(clock)));
-        let io = TokioIo::new(Hearing { stream, ear: Arc::clone(&ear) });
-        let (sender, mut connection) = http1::Builder::new().max_buf_size(BUFFER_MAX).handshake(io).await.map_err(io::Error::other)?;
-        // It ends when the pool or the answer lets go of the sender, or when PocketBase closes. Its error reaches the request it serves.
-        let (listening, waker) = (Arc::clone(&ear), Waker::from(Arc::clone(&ear)));
-        let task = tokio::spawn(async move {
-            let ended = poll_fn(|cx| {
-                listening.task.get_or_init(|| cx.waker().clone());
-                Pin::new(&mut connection).poll(&mut Context::from_waker(&waker))
-            });
-            if let Err(error) = ended.await {
-                tracing::debug!(%error, "a connection to PocketBase ended");
-            }
-        });
-        let watched = Watched { ear: Arc::clone(&ear), task: task.abort_handle() };
-        Ok((Self { sender, ear }, watched))
+        let (since, overdue, creditor) = (AtomicU32::new(0), AtomicBool::new(false), AtomicWaker::new());
+        let debt = Arc::new(Debt { clock: Arc::clone(clock), since, overdue, creditor });
+        let watched = Watched(Arc::downgrade(&debt));
+        Ok((Self { stream, debt, appetite: FIRST_READ, heard: false, is_used: false }, watched))
     }
 
-    /// Sends a request. It comes back with the error if no byte of it was sent.
-    ///
-    /// Not an `async fn`: the request is large, and goes straight to where it is sent from.
-    pub(super) fn ask(
-        &mut self,
-        request: Request<RequestBody>,
-    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>> + use<> {
-        self.ear.heard.store(false, Ordering::Relaxed);
-        self.ear.owed_since.store(self.ear.now(), Ordering::Relaxed);
-        self.sender.try_send_request(request)
+    /// Whether nothing came while nobody asked: neither the end of the connection nor a byte, as far as the event loop has heard. `surely`
+    /// asks the kernel, too.
+    pub(super) fn is_quiet(&self, surely: bool) -> bool {
+        let nothing = |error: io::Error| error.kind() == io::ErrorKind::WouldBlock;
+        self.stream.try_read(&mut [0]).is_err_and(nothing)
+            && (!surely || SockRef::from(&self.stream).peek(&mut [MaybeUninit::uninit()]).is_err_and(nothing))
+    }
+
+    /// A request begins: PocketBase owes the head of its answer from now on.
+    pub(super) fn begin(&mut self) {
+        self.heard = false;
+        self.appetite = FIRST_READ;
+        self.debt.since.store(self.debt.now(), Ordering::Relaxed);
     }
 
     /// The head of the answer has come.
-    pub(super) fn answered(&self) {
-        self.ear.owed_since.store(0, Ordering::Relaxed);
+    pub(super) fn is_answered(&mut self) {
+        self.is_used = true;
+        self.debt.since.store(0, Ordering::Relaxed);
+        self.debt.creditor.take();
     }
 
-    /// Takes the next piece of an answer.
-    ///
-    /// hyper wakes a connection whenever a piece is taken, so that it reads the next one. After the last piece there is none, and the
-    /// connection's task would look at everything and do nothing, for each small answer once: that wake is left out.
-    pub(super) fn poll_frame(&self, body: &mut Incoming, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        self.ear.hushed.store(true, Ordering::Relaxed);
-        let polled = Pin::new(&mut *body).poll_frame(cx);
-        self.ear.hushed.store(false, Ordering::Relaxed);
-        if self.ear.woken.swap(false, Ordering::Relaxed) && !body.is_end_stream() {
-            self.ear.wake_by_ref();
-        }
-        polled
+    /// Whether the head is owed for too long. If not, the task is woken when it is.
+    pub(super) fn is_overdue(&self, cx: &Context<'_>) -> bool {
+        self.debt.creditor.register(cx.waker());
+        self.debt.overdue.load(Ordering::Acquire)
     }
 
     /// Whether a byte came since the request.
     pub(super) fn has_heard(&self) -> bool {
-        self.ear.heard.load(Ordering::Relaxed)
+        self.heard
     }
 
-    /// Whether it was cut because no answer came in time.
-    pub(super) fn is_overdue(&self) -> bool {
-        self.ear.overdue.load(Ordering::Relaxed)
+    /// What has come, at most `left` bytes of it if that is known; nothing at the end of the connection.
+    pub(super) fn poll_read(&mut self, left: Option<u64>, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+        let left = left.and_then(|left| usize::try_from(left).ok()).unwrap_or(usize::MAX);
+        let room = self.appetite.min(left);
+        let bytes = if room <= FIRST_READ {
+            let mut scratch = [MaybeUninit::uninit(); FIRST_READ];
+            let mut buffer = ReadBuf::uninit(&mut scratch[..room]);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+            Bytes::copy_from_slice(buffer.filled())
+        } else {
+            ready!(self.stream.poll_read_ready(cx))?;
+            let mut buffer = BytesMut::with_capacity(room);
+            ready!(pin!(self.stream.read_buf(&mut buffer)).poll(cx))?;
+            buffer.freeze()
+        };
+        self.heard |= !bytes.is_empty();
+        self.appetite = if bytes.len() == room { room * 4 } else { bytes.len().next_power_of_two() }.clamp(FIRST_READ, LONGEST_READ);
+        Poll::Ready(Ok(bytes))
     }
 
-    /// Whether it can serve no more.
-    pub(super) fn is_closed(&self) -> bool {
-        self.sender.is_closed()
+    /// Writes some of it.
+    pub(super) fn poll_write(&mut self, bytes: &[u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.note(polled)
     }
 
-    /// Says that nobody wants the rest of the answer.
-    pub(super) fn abandon(&self) {
-        self.ear.abandoned.store(true, Ordering::Relaxed);
+    /// Writes some of them.
+    pub(super) fn poll_write_vectored(&mut self, bytes: &[IoSlice<'_>], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bytes);
+        self.note(polled)
+    }
+
+    /// What PocketBase takes of a request gives it its whole time again.
+    fn note<T>(&self, written: Poll<T>) -> Poll<T> {
+        if written.is_ready() && self.debt.since.load(Ordering::Relaxed) != 0 {
+            self.debt.since.store(self.debt.now(), Ordering::Relaxed);
+        }
+        written
+    }
+
+    /// Cuts an answer off that nobody wants the rest of, rather than letting it run out: PocketBase would go on offering what its socket
+    /// holds, and hear that nobody takes it only after a minute of ever rarer attempts.
+    pub(super) fn abandon(self) {
+        if let Err(error) = self.stream.set_zero_linger() {
+            tracing::debug!(%error, "a connection to PocketBase could not be cut off");
+        }
     }
 }
 
@@ -193,69 +176,4 @@ pub(super) async fn dial(url: &PocketBaseUrl) -> io::Result<TcpStream> {
     .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     stream.set_nodelay(true)?;
     Ok(stream)
-}
-
-/// A connection that remembers whether a byte has arrived.
-struct Hearing {
-    stream: TcpStream,
-    ear: Arc<Ear>,
-}
-
-impl Hearing {
-    fn note<T>(&self, written: Poll<T>) -> Poll<T> {
-        if written.is_ready() {
-            self.ear.took();
-        }
-        written
-    }
-}
-
-impl Drop for Hearing {
-    /// An abandoned answer is cut off rather than let run out: PocketBase would go on offering what its socket holds, and hear that nobody
-    /// takes it only after a minute of ever rarer attempts.
-    fn drop(&mut self) {
-        if self.ear.abandoned.load(Ordering::Relaxed)
-            && let Err(error) = self.stream.set_zero_linger()
-        {
-            tracing::debug!(%error, "a connection to PocketBase could not be cut off");
-        }
-    }
-}
-
-impl AsyncRead for Hearing {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        if buffer.filled().len() > before {
-            self.ear.heard.store(true, Ordering::Relaxed);
-        }
-        polled
-    }
-}
-
-impl AsyncWrite for Hearing {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.note(polled)
-    }
-
-    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        if let [bytes] = bytes {
-            return self.poll_write(cx, bytes);
-        }
-        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bytes);
-        self.note(polled)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
 }

@@ -1,14 +1,18 @@
 //! PocketBase: as a server that we pass requests to, and as our store.
 
 pub mod admin;
+mod answer;
 pub mod batch;
 pub mod body;
 pub mod callers;
 mod changes;
 mod claims;
 mod events;
+mod exchange;
 pub mod files;
 pub mod filter;
+mod framing;
+mod head;
 pub mod health;
 pub mod http;
 pub mod inspect;
@@ -18,8 +22,8 @@ pub mod pool;
 pub mod readiness;
 pub mod refusal;
 pub mod rows;
+mod sending;
 pub mod sign_in;
-mod spare;
 mod superuser;
 
 use std::sync::Arc;

@@ -208,9 +208,9 @@ impl Until {
 
 impl Body for Outgoing {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = pool::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, pool::Error>>> {
         let this = &mut *self;
         match &mut this.content {
             Content::Ours(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),

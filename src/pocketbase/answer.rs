@@ -1,0 +1,151 @@
+//! The body of an answer, as it comes.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use bytes::Bytes;
+use hyper::Response;
+use hyper::body::{Body, Frame, SizeHint};
+
+use super::exchange::Error;
+use super::framing::{Framing, Piece};
+use super::head::AnswerHead;
+use super::line::Line;
+use super::pool::Pool;
+use super::sending::{Sending, Stopped};
+
+/// The body of an answer. Read to its end it gives the connection back; dropped before, it closes it, so that PocketBase learns that
+/// nobody listens any more.
+pub struct Answer {
+    /// What has come and was not taken yet.
+    arrived: Bytes,
+    framing: Framing,
+    sent: Instant,
+    after_upload: bool,
+    /// The connection, until it is no longer needed.
+    lent: Option<Lent>,
+}
+
+/// A connection and where it belongs.
+struct Lent {
+    line: Line,
+    pool: Arc<Pool>,
+    keeps_alive: bool,
+    /// What is left of the request: an answer may come before it is sent whole.
+    sending: Option<Box<Sending>>,
+}
+
+impl Answer {
+    /// The answer to a request that was given to `line` at `sent`.
+    pub(super) fn new(
+        (head, arrived): (AnswerHead, Bytes),
+        sent: Instant,
+        line: Line,
+        pool: Arc<Pool>,
+        sending: Sending,
+    ) -> Response<Self> {
+        let AnswerHead { status, reason, headers, framing, keeps_alive } = head;
+        let sending = (!sending.is_done()).then(|| Box::new(sending));
+        let after_upload = sending.is_none();
+        let mut answer = Self { arrived, framing, sent, after_upload, lent: Some(Lent { line, pool, keeps_alive, sending }) };
+        answer.let_go();
+        let mut response = Response::new(answer);
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        if let Some(reason) = reason {
+            response.extensions_mut().insert(reason);
+        }
+        response
+    }
+
+    /// Whether the request had been sent whole when the answer began.
+    pub fn came_after_upload(&self) -> bool {
+        self.after_upload
+    }
+
+    /// When the request was given to the connection that this answer came by.
+    pub fn sent(&self) -> Instant {
+        self.sent
+    }
+
+    /// Lets the connection go once all has come: back to the pool if it can serve another request.
+    fn let_go(&mut self) {
+        let all_here = self.framing.left().is_some_and(|left| left <= self.arrived.len() as u64);
+        if all_here
+            && let Some(lent) = self.lent.take()
+            && lent.keeps_alive
+            && lent.sending.is_none()
+            // Bytes that nobody asked for make it useless.
+            && self.framing.left() == Some(self.arrived.len() as u64)
+        {
+            lent.pool.put_back(lent.line);
+        }
+    }
+
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, Error>> {
+        loop {
+            if let Some(piece) = self.framing.take(&mut self.arrived).map_err(Error::Malformed)? {
+                return Poll::Ready(Ok(piece));
+            }
+            let Some(lent) = &mut self.lent else { return Poll::Ready(Err(Error::early_end())) };
+            lent.poll_sending(cx)?;
+            self.arrived = ready!(lent.line.poll_read(self.framing.left(), cx)).map_err(Error::Cut)?;
+            if self.arrived.is_empty() {
+                let ends = matches!(self.framing, Framing::UntilClose);
+                self.lent = None;
+                return Poll::Ready(if ends { Ok(Piece::End) } else { Err(Error::early_end()) });
+            }
+        }
+    }
+}
+
+impl Lent {
+    /// Goes on with the request. Where PocketBase takes no more of it, its answer may still come.
+    fn poll_sending(&mut self, cx: &mut Context<'_>) -> Result<(), Error> {
+        let Some(sending) = &mut self.sending else { return Ok(()) };
+        match sending.poll(&mut self.line, cx) {
+            Poll::Pending => {}
+            Poll::Ready(Ok(())) => self.sending = None,
+            Poll::Ready(Err(Stopped::Body(error))) => return Err(Error::ClientBody(error)),
+            Poll::Ready(Err(Stopped::Line(_))) => {
+                self.sending = None;
+                self.keeps_alive = false;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if let Some(lent) = self.lent.take() {
+            lent.line.abandon();
+        }
+    }
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let piece = ready!(self.poll_piece(cx));
+        self.let_go();
+        Poll::Ready(match piece {
+            Ok(Piece::Data(bytes)) => Some(Ok(Frame::data(bytes))),
+            Ok(Piece::Trailers(trailers)) => Some(Ok(Frame::trailers(trailers))),
+            Ok(Piece::End) => None,
+            Err(error) => Some(Err(error)),
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.framing.is_over()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.framing.left().map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
