@@ -63,13 +63,13 @@ impl Error {
 }
 
 /// Sends a request and waits for the head of its answer, which comes with what of the body came along. The answer may begin before the
-/// request is sent whole; what is left is `sending`'s.
-pub(super) async fn exchange(line: &mut Line, sending: &mut Sending, mut room: HeaderMap) -> Result<(AnswerHead, Bytes), Error> {
+/// request is sent whole; what is left is `sending`'s. The headers are put into `room`, which is given away with them.
+pub(super) async fn exchange(line: &mut Line, sending: &mut Sending, room: &mut HeaderMap) -> Result<(AnswerHead, Bytes), Error> {
     let mut arrived = Bytes::new();
     // Why nothing more can be written: PocketBase may have answered nevertheless.
     let mut stopped = None;
     line.begin();
-    let answered = poll_fn(|cx| poll(line, sending, &mut room, &mut arrived, &mut stopped, cx)).await;
+    let answered = poll_fn(|cx| poll(line, sending, room, &mut arrived, &mut stopped, cx)).await;
     line.is_answered();
     answered.map(|head| (head, arrived))
 }

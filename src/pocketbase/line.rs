@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::ahead::Ahead;
 use crate::config::PocketBaseUrl;
 
 /// One attempt. A host that drops packets must not use up more than the patience.
@@ -23,9 +24,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_millis(1000);
 
 /// What is read at once at first: enough for most answers, which are copied off the stack, so that a connection that waits holds no buffer.
 const FIRST_READ: usize = 16 * 1024;
-/// What is read at once of an answer that keeps coming, and so what is held of it for a client that is slow to take it. More makes large
-/// answers cheaper and slow readers dearer.
-const LONGEST_READ: usize = 128 * 1024;
 
 /// Seconds of a pool's clock, which begins with 1.
 pub(super) type Second = u32;
@@ -34,8 +32,9 @@ pub(super) type Second = u32;
 pub(super) struct Line {
     stream: TcpStream,
     debt: Arc<Debt>,
-    /// How much to read at once.
+    /// How much to read at once, as far as there is room ahead.
     appetite: usize,
+    ahead: Arc<Ahead>,
     /// Whether a byte has come since the last request.
     heard: bool,
     /// Whether it has served a request before.
@@ -77,12 +76,12 @@ impl Debt {
 
 impl Line {
     /// A new connection.
-    pub(super) async fn open(url: &PocketBaseUrl, clock: &Arc<AtomicU32>) -> io::Result<(Self, Watched)> {
+    pub(super) async fn open(url: &PocketBaseUrl, clock: &Arc<AtomicU32>, ahead: &Arc<Ahead>) -> io::Result<(Self, Watched)> {
         let stream = dial(url).await?;
         let (since, overdue, creditor) = (AtomicU32::new(0), AtomicBool::new(false), AtomicWaker::new());
         let debt = Arc::new(Debt { clock: Arc::clone(clock), since, overdue, creditor });
         let watched = Watched(Arc::downgrade(&debt));
-        Ok((Self { stream, debt, appetite: FIRST_READ, heard: false, is_used: false }, watched))
+        Ok((Self { stream, debt, appetite: FIRST_READ, ahead: Arc::clone(ahead), heard: false, is_used: false }, watched))
     }
 
     /// Whether nothing came while nobody asked: neither the end of the connection nor a byte, as far as the event loop has heard. `surely`
@@ -121,7 +120,7 @@ impl Line {
     /// What has come, at most `left` bytes of it if that is known; nothing at the end of the connection.
     pub(super) fn poll_read(&mut self, left: Option<u64>, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
         let left = left.and_then(|left| usize::try_from(left).ok()).unwrap_or(usize::MAX);
-        let room = self.appetite.min(left);
+        let room = self.appetite.min(self.ahead.room()).min(left);
         let bytes = if room <= FIRST_READ {
             let mut scratch = [MaybeUninit::uninit(); FIRST_READ];
             let mut buffer = ReadBuf::uninit(&mut scratch[..room]);
@@ -131,10 +130,10 @@ impl Line {
             ready!(self.stream.poll_read_ready(cx))?;
             let mut buffer = BytesMut::with_capacity(room);
             ready!(pin!(self.stream.read_buf(&mut buffer)).poll(cx))?;
-            buffer.freeze()
+            self.ahead.hold(buffer)
         };
         self.heard |= !bytes.is_empty();
-        self.appetite = if bytes.len() == room { room * 4 } else { bytes.len().next_power_of_two() }.clamp(FIRST_READ, LONGEST_READ);
+        self.appetite = if bytes.len() == room { room * 4 } else { bytes.len().next_power_of_two() }.max(FIRST_READ);
         Poll::Ready(Ok(bytes))
     }
 

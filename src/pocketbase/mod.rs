@@ -1,6 +1,7 @@
 //! PocketBase: as a server that we pass requests to, and as our store.
 
 pub mod admin;
+mod ahead;
 mod answer;
 pub mod batch;
 pub mod body;

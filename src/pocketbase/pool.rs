@@ -1,14 +1,15 @@
 //! Connections to PocketBase, kept between requests.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use hyper::header::HeaderMap;
 use hyper::{Request, Response};
 use parking_lot::Mutex;
 use tokio::time::{sleep, timeout};
 
+use super::ahead::Ahead;
 pub use super::answer::Answer;
 use super::body::RequestBody;
 pub use super::exchange::Error;
@@ -31,6 +32,7 @@ pub struct Pool {
     outage: Arc<Outage>,
     /// Counts seconds, for all that needs no finer clock and no timer of its own.
     clock: Arc<AtomicU32>,
+    ahead: Arc<Ahead>,
     /// Most recently used last.
     idle: Mutex<Vec<Idle>>,
     /// All connections, lent or not.
@@ -46,7 +48,7 @@ impl Pool {
     /// An empty pool; `answer_within` bounds how long nothing may happen between a request and the head of its answer.
     pub fn new(url: PocketBaseUrl, answer_within: Duration, outage: Arc<Outage>) -> Self {
         let clock = Arc::new(AtomicU32::new(1));
-        Self { url, answer_within, outage, clock, idle: Mutex::default(), watched: Mutex::default() }
+        Self { url, answer_within, outage, clock, ahead: Arc::default(), idle: Mutex::default(), watched: Mutex::default() }
     }
 
     /// Sends a request once, on a kept connection if there is one.
@@ -55,32 +57,27 @@ impl Pool {
     /// PocketBase closed at this very moment, before a byte of the answer to a safe method without a body. A connection that is refused is
     /// tried again for 2.5 s, since nothing was sent; not once PocketBase has been away for longer than that.
     ///
-    /// Not an `async fn`, since what a client's connection keeps for its request would hold the request more than once.
+    /// Not an `async fn`: it would hold what it is given twice, for each client that ever asked.
     pub fn send(self: &Arc<Self>, request: Request<RequestBody>) -> impl Future<Output = Result<Response<Answer>, Error>> + use<'_> {
-        let (sending, room) = Sending::new(request);
-        self.carry(sending, room)
-    }
-
-    async fn carry(self: &Arc<Self>, mut sending: Sending, room: HeaderMap) -> Result<Response<Answer>, Error> {
-        let mut line = match self.checkout(!sending.is_repeatable) {
-            Some(line) => line,
-            None => Box::pin(self.connect_in_time()).await?,
-        };
-        let mut sent = Instant::now();
-        let mut answered = exchange(&mut line, &mut sending, room).await;
-        if line.is_used && matches!(answered, Err(Error::Cut(_))) {
-            let is_harmless = !sending.has_begun() || sending.is_repeatable && !line.has_heard();
-            if is_harmless {
-                line = Box::pin(self.connect_in_time()).await?;
+        let (mut sending, mut room) = Sending::new(request);
+        async move {
+            let mut line = match self.checkout(!sending.is_repeatable) {
+                Some(line) => line,
+                None => self.connect_in_time().await?,
+            };
+            let mut sent = Instant::now();
+            let mut answered = exchange(&mut line, &mut sending, &mut room).await;
+            if is_harmless(&answered, &line, &sending) {
+                line = self.connect_in_time().await?;
                 sending.rewind();
                 sent = Instant::now();
-                answered = exchange(&mut line, &mut sending, HeaderMap::new()).await;
+                answered = exchange(&mut line, &mut sending, &mut room).await;
             }
-        }
-        match answered {
-            Ok(head) => Ok(Answer::new(head, sent, line, Arc::clone(self), sending)),
-            Err(Error::Cut(error)) if !sending.has_begun() => Err(Error::Unreachable(error)),
-            Err(error) => Err(error),
+            match answered {
+                Ok(head) => Ok(Answer::new(head, sent, line, Arc::clone(self), sending)),
+                Err(Error::Cut(error)) if !sending.has_begun() => Err(Error::Unreachable(error)),
+                Err(error) => Err(error),
+            }
         }
     }
 
@@ -117,8 +114,9 @@ impl Pool {
         self.watched.lock().len()
     }
 
-    async fn connect_in_time(&self) -> Result<Line, Error> {
-        timeout(self.answer_within, self.connect()).await.unwrap_or(Err(Error::TimedOut))
+    /// Boxed, since it is rare and large.
+    fn connect_in_time(&self) -> Pin<Box<dyn Future<Output = Result<Line, Error>> + Send + '_>> {
+        Box::pin(async { timeout(self.answer_within, self.connect()).await.unwrap_or(Err(Error::TimedOut)) })
     }
 
     async fn connect(&self) -> Result<Line, Error> {
@@ -126,7 +124,7 @@ impl Pool {
         let patience = self.outage.patience(start);
         let mut pause = Duration::from_millis(20);
         loop {
-            match Line::open(&self.url, &self.clock).await {
+            match Line::open(&self.url, &self.clock, &self.ahead).await {
                 Ok((line, watched)) => {
                     metrics::UPSTREAM_CONNECTS.one(["connected"]);
                     self.outage.succeeded(&self.url);
@@ -145,4 +143,9 @@ impl Pool {
             pause = (pause * 2).min(Duration::from_millis(200));
         }
     }
+}
+
+/// Whether an attempt that failed may be followed by another: nothing was sent, or nothing came back and it changes nothing to ask twice.
+fn is_harmless<T>(attempt: &Result<T, Error>, line: &Line, sending: &Sending) -> bool {
+    matches!(attempt, Err(Error::Cut(_))) && line.is_used && (!sending.has_begun() || sending.is_repeatable && !line.has_heard())
 }

@@ -64,24 +64,31 @@ impl Connection {
 }
 
 /// Answers one request, whatever happens: a panic is a 500.
-pub(super) async fn respond(request: Request<Incoming>, connection: Arc<Connection>) -> Result<Response<Outgoing>, Infallible> {
+///
+/// Not an `async fn`, nor is what it calls: they would hold the request twice each, for each client that ever asked.
+pub(super) fn respond(
+    request: Request<Incoming>,
+    connection: Arc<Connection>,
+) -> impl Future<Output = Result<Response<Outgoing>, Infallible>> {
     let begun = Instant::now();
     let busy = Busy::begin(&connection.pulse);
     let asker = Asker::of(request.headers());
-    let mut whose = Whose::Nobodys;
-    let answered =
-        caught(pin!(answer(request, &connection, begun, &mut whose))).await.unwrap_or_else(|panic| Err(Error::panicked(&*panic)));
-    let response = answered.unwrap_or_else(|error| asker.told(error, &connection).map(Content::Ours));
-    let status = response.status().as_u16();
-    match whose {
-        Whose::Theirs(class, line) => {
-            connection.traffic.passed(class, status);
-            line.into_iter().for_each(|line| line.end(status));
+    async move {
+        let mut whose = Whose::Nobodys;
+        let answered =
+            caught(pin!(answer(request, &connection, begun, &mut whose))).await.unwrap_or_else(|panic| Err(Error::panicked(&*panic)));
+        let response = answered.unwrap_or_else(|error| asker.told(error, &connection).map(Content::Ours));
+        let status = response.status().as_u16();
+        match whose {
+            Whose::Theirs(class, line) => {
+                connection.traffic.passed(class, status);
+                line.into_iter().for_each(|line| line.end(status));
+            }
+            Whose::Nobodys => connection.traffic.refused(status),
+            Whose::Ours => {}
         }
-        Whose::Nobodys => connection.traffic.refused(status),
-        Whose::Ours => {}
+        Ok(response.map(|content| Outgoing { content, busy }))
     }
-    Ok(response.map(|content| Outgoing { content, busy }))
 }
 
 /// What an answer of our own to a request of PocketBase's repeats from it.
@@ -121,40 +128,42 @@ impl Asker {
     }
 }
 
-async fn answer(
+fn answer<'a>(
     mut request: Request<Incoming>,
-    connection: &Arc<Connection>,
+    connection: &'a Arc<Connection>,
     begun: Instant,
-    whose: &mut Whose,
-) -> Result<Response<Content>, Error> {
-    wire::check(&request)?;
-    let named;
-    let caller = if connection.caller.is_trusted_proxy() {
-        named = connection.caller.named_by_proxy(request.headers(), &connection.app.config.trusted_proxies);
-        if !named.is_exempt() {
-            connection.app.rates.requests.check(&Network::from(named.address))?;
+    whose: &'a mut Whose,
+) -> impl Future<Output = Result<Response<Content>, Error>> + use<'a> {
+    async move {
+        wire::check(&request)?;
+        let named;
+        let caller = if connection.caller.is_trusted_proxy() {
+            named = connection.caller.named_by_proxy(request.headers(), &connection.app.config.trusted_proxies);
+            if !named.is_exempt() {
+                connection.app.rates.requests.check(&Network::from(named.address))?;
+            }
+            &named
+        } else {
+            connection.app.rates.requests.spend(&connection.allowance)?;
+            &connection.caller
+        };
+        if let Some(segments) = wire::custom_path(request.uri().path()) {
+            *whose = Whose::Ours;
+            return Ok(Box::pin(api::answer(&connection.app, request, segments, caller.address)).await.map(Content::Ours));
         }
-        &named
-    } else {
-        connection.app.rates.requests.spend(&connection.allowance)?;
-        &connection.caller
-    };
-    if let Some(segments) = wire::custom_path(request.uri().path()) {
-        *whose = Whose::Ours;
-        return Ok(Box::pin(api::answer(&connection.app, request, segments, caller.address)).await.map(Content::Ours));
+        let line = connection.lines.begin(&mut request, caller.address, begun);
+        *whose = Whose::Theirs(Class::of(request.uri().path()), line.map(Box::new));
+        if request.uri().path() == "*" {
+            return Ok(reply::empty().map(Content::Ours));
+        }
+        let response = match Passing::notice(&request, &connection.app, caller.address) {
+            None => connection.forward(request, caller, None).await?,
+            Some(passing) => Box::pin(changing_password(request, caller.clone(), passing, connection)).await?,
+        };
+        connection.traffic.added(response.body().sent().saturating_duration_since(begun));
+        let until = forward::is_event_stream(&response).then(|| Box::new(Until::shutdown(connection)));
+        Ok(response.map(|answer| Content::Theirs { answer, until }))
     }
-    let line = connection.lines.begin(&mut request, caller.address, begun);
-    *whose = Whose::Theirs(Class::of(request.uri().path()), line.map(Box::new));
-    if request.uri().path() == "*" {
-        return Ok(reply::empty().map(Content::Ours));
-    }
-    let response = match Passing::notice(&request, &connection.app, caller.address) {
-        None => connection.forward(request, caller, None).await?,
-        Some(passing) => Box::pin(changing_password(request, caller.clone(), passing, connection)).await?,
-    };
-    connection.traffic.added(response.body().sent().saturating_duration_since(begun));
-    let until = forward::is_event_stream(&response).then(|| Box::new(Until::shutdown(connection)));
-    Ok(response.map(|answer| Content::Theirs { answer, until }))
 }
 
 /// What is logged of it names the request, which gets an id if it has none.
