@@ -1,20 +1,21 @@
 //! Headers that end at a proxy, and headers that say whose request it is.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use hyper::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, TE};
 
 use crate::config::TrustedProxy;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+
 /// Where a request comes from: the peer of its connection, or whom a trusted proxy names.
 #[derive(Clone, Debug)]
 pub struct Caller {
     /// The client's address, never an IPv4 one in its IPv6 disguise.
     pub address: IpAddr,
-    /// The same as the value of a header.
-    header: HeaderValue,
+    /// The same as PocketBase is to see it: two lines of a head.
+    lines: Arc<str>,
     /// Whether the peer is a proxy whose headers about the client are believed.
     through_trusted: bool,
     /// Whether the address is a proxy's, trusted or on this machine, and stands for all of its clients.
@@ -26,7 +27,7 @@ impl Caller {
     pub fn direct(peer: IpAddr, trusted: &[TrustedProxy]) -> Self {
         let address = peer.to_canonical();
         let through_trusted = is_trusted(address, trusted);
-        Self { address, header: text(address), through_trusted, is_proxys: through_trusted || address.is_loopback() }
+        Self { address, lines: lines(address), through_trusted, is_proxys: through_trusted || address.is_loopback() }
     }
 
     /// Whether the connection comes from a trusted proxy: then each request of it may name another client.
@@ -38,7 +39,12 @@ impl Caller {
     pub fn named_by_proxy(&self, headers: &HeaderMap, trusted: &[TrustedProxy]) -> Self {
         let address = callers_address(headers, self.address, trusted);
         let is_proxys = is_trusted(address, trusted) || address.is_loopback();
-        Self { address, header: text(address), through_trusted: self.through_trusted, is_proxys }
+        Self { address, lines: lines(address), through_trusted: self.through_trusted, is_proxys }
+    }
+
+    /// The lines of a head that tell PocketBase about the client.
+    pub(super) fn lines(&self) -> &str {
+        &self.lines
     }
 
     /// Whether limits by address would hold back many for one: the address is a trusted proxy's that names nobody, or of this machine,
@@ -52,8 +58,8 @@ fn is_trusted(address: IpAddr, trusted: &[TrustedProxy]) -> bool {
     trusted.iter().any(|proxy| proxy.covers(address))
 }
 
-fn text(address: IpAddr) -> HeaderValue {
-    HeaderValue::from_str(&address.to_string()).expect("an address has only digits, letters, dots and colons")
+fn lines(address: IpAddr) -> Arc<str> {
+    format!("x-real-ip: {address}\r\nx-forwarded-for: {address}\r\n").into()
 }
 
 /// The client's address by the `X-Forwarded-For` lines of a trusted proxy: from the right, the first one that is not itself a trusted
@@ -72,20 +78,18 @@ fn callers_address(headers: &HeaderMap, peer: IpAddr, trusted: &[TrustedProxy]) 
     nearest
 }
 
-/// What PocketBase is to see: no header of this connection, and the client's address exactly once in each of its two headers.
+/// What PocketBase is to see: no header of this connection, and nothing that says who the client is, which its two lines do.
 pub(super) fn prepare_request(headers: &mut HeaderMap, caller: &Caller) {
     let mut accepts_trailers = false;
     let believed = caller.through_trusted;
     remove(headers, |name, value| {
         accepts_trailers |= name == TE && names(value).any(|name| name.eq_ignore_ascii_case("trailers"));
         let name = name.as_str();
-        is_hop_by_hop(name) || is_overruling(name) || !believed && is_claim(name)
+        is_hop_by_hop(name) || is_overruling(name) || is_address(name) || !believed && is_claim(name)
     });
     if accepts_trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
-    headers.insert(X_REAL_IP, caller.header.clone());
-    headers.insert(X_FORWARDED_FOR, caller.header.clone());
 }
 
 /// What the client is to see: no header of our connection to PocketBase.
@@ -132,6 +136,11 @@ fn is_essential(name: &str) -> bool {
 /// By which a client would overrule the request line.
 fn is_overruling(name: &str) -> bool {
     matches!(name, "x-original-url" | "x-rewrite-url" | "x-http-method-override")
+}
+
+/// What we say about the client in any case.
+fn is_address(name: &str) -> bool {
+    matches!(name, "x-real-ip" | "x-forwarded-for")
 }
 
 /// What a client says about itself; a trusted proxy's word is believed.
@@ -201,6 +210,7 @@ mod tests {
         prepare_request(&mut headers, &caller);
         let mut left: Vec<(&str, &[u8])> = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
         left.sort_unstable();
-        assert_eq!(left, [("te", &b"trailers"[..]), ("x-forwarded-for", b"192.0.2.1"), ("x-real-ip", b"192.0.2.1")]);
+        assert_eq!(left, [("te", &b"trailers"[..])]);
+        assert_eq!(caller.lines(), "x-real-ip: 192.0.2.1\r\nx-forwarded-for: 192.0.2.1\r\n");
     }
 }

@@ -6,7 +6,6 @@ mod upload;
 
 use std::sync::Arc;
 
-use futures_util::TryFutureExt;
 use hyper::body::{Body, Incoming};
 use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderValue};
 use hyper::{Request, Response, Uri, Version};
@@ -20,7 +19,7 @@ use crate::pocketbase::pool::{self, Answer, Pool};
 use upload::Upload;
 pub use upload::Waiting;
 
-/// Passes one request to PocketBase and gives back its answer, whose body streams.
+/// Passes one request to PocketBase and gives back its answer, whose body streams; `finish` makes it the client's.
 ///
 /// Left alone: the bytes of the target and of both bodies, the status, and all headers but those that belong to one connection or tell
 /// whose request it is. A body is only read as PocketBase takes it, and only sent as the client takes it. `waiting` is told while the
@@ -33,10 +32,11 @@ pub fn forward<'a>(
     waiting: &Waiting,
     passing: Option<&Passing>,
 ) -> impl Future<Output = Result<Response<Answer>, pool::Error>> + use<'a> {
-    pool.send(prepare(request, caller, pocketbase, waiting, passing)).map_ok(finish)
+    pool.send(prepare(request, caller, pocketbase, waiting, passing), caller.lines())
 }
 
-fn finish(mut response: Response<Answer>) -> Response<Answer> {
+/// What the client is to see of an answer.
+pub fn finish(mut response: Response<Answer>) -> Response<Answer> {
     headers::prepare_response(response.headers_mut());
     if !response.body().came_after_upload() {
         // Nobody reads the rest of the upload: say so, as PocketBase does.

@@ -26,6 +26,8 @@ pub struct Answer {
     after_upload: bool,
     /// The connection, until it is no longer needed.
     lent: Option<Lent>,
+    /// Why the rest will not come.
+    broken: Option<Error>,
 }
 
 /// A connection and where it belongs.
@@ -49,7 +51,7 @@ impl Answer {
         let AnswerHead { status, reason, headers, framing, keeps_alive } = head;
         let sending = (!sending.is_done()).then(|| Box::new(sending));
         let after_upload = sending.is_none();
-        let mut answer = Self { arrived, framing, sent, after_upload, lent: Some(Lent { line, pool, keeps_alive, sending }) };
+        let mut answer = Self { arrived, framing, sent, after_upload, lent: Some(Lent { line, pool, keeps_alive, sending }), broken: None };
         answer.let_go();
         let mut response = Response::new(answer);
         *response.status_mut() = status;
@@ -131,13 +133,21 @@ impl Body for Answer {
     type Error = Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        if let Some(error) = self.broken.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
         let piece = ready!(self.poll_piece(cx));
         self.let_go();
         Poll::Ready(match piece {
             Ok(Piece::Data(bytes)) => Some(Ok(Frame::data(bytes))),
             Ok(Piece::Trailers(trailers)) => Some(Ok(Frame::trailers(trailers))),
             Ok(Piece::End) => None,
-            Err(error) => Some(Err(error)),
+            Err(error) => {
+                // hyper drops what it has not written when it hears of an error, be it the head: it writes first if there is nothing yet.
+                self.broken = Some(error);
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
         })
     }
 

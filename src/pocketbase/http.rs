@@ -125,7 +125,7 @@ impl Http {
         }
         headers.entry(USER_AGENT).or_insert(USER_AGENT_VALUE);
         headers.entry(ACCEPT).or_insert(HeaderValue::from_static("application/json"));
-        self.pool.send(request(method, &target, headers, body)?).await
+        self.pool.send(request(method, &target, headers, body)?, "").await
     }
 }
 

@@ -4,7 +4,7 @@ use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -44,10 +44,10 @@ pub(super) struct Line {
 /// What PocketBase owes: the head of an answer.
 struct Debt {
     clock: Arc<AtomicU32>,
+    /// For how many seconds it may.
+    limit: Second,
     /// Since when it has taken no byte of the request and owes the head. Zero if it owes none.
     since: AtomicU32,
-    /// Whether it owed the head for too long.
-    overdue: AtomicBool,
     /// Who waits for it.
     creditor: AtomicWaker,
 }
@@ -56,12 +56,10 @@ struct Debt {
 pub(super) struct Watched(Weak<Debt>);
 
 impl Watched {
-    /// Whether there is still something to watch. Who has waited for the head of an answer for more than `limit` seconds is told.
-    pub(super) fn look(&self, limit: Second) -> bool {
+    /// Whether there is still something to watch. Who has waited for the head of an answer for too long is woken.
+    pub(super) fn look(&self) -> bool {
         let Some(debt) = self.0.upgrade() else { return false };
-        let since = debt.since.load(Ordering::Relaxed);
-        if since != 0 && debt.now().saturating_sub(since) > limit {
-            debt.overdue.store(true, Ordering::Release);
+        if debt.is_overdue() {
             debt.creditor.wake();
         }
         true
@@ -72,16 +70,19 @@ impl Debt {
     fn now(&self) -> Second {
         self.clock.load(Ordering::Relaxed)
     }
+
+    fn is_overdue(&self) -> bool {
+        let since = self.since.load(Ordering::Relaxed);
+        since != 0 && self.now().saturating_sub(since) > self.limit
+    }
 }
 
 impl Line {
-    /// A new connection.
-    pub(super) async fn open(url: &PocketBaseUrl, clock: &Arc<AtomicU32>, ahead: &Arc<Ahead>) -> io::Result<(Self, Watched)> {
-        let stream = dial(url).await?;
-        let (since, overdue, creditor) = (AtomicU32::new(0), AtomicBool::new(false), AtomicWaker::new());
-        let debt = Arc::new(Debt { clock: Arc::clone(clock), since, overdue, creditor });
+    /// A new connection, on which the head of an answer may be owed for `limit` seconds of this clock.
+    pub(super) fn new(stream: TcpStream, clock: Arc<AtomicU32>, limit: Second, ahead: Arc<Ahead>) -> (Self, Watched) {
+        let debt = Arc::new(Debt { clock, limit, since: AtomicU32::new(0), creditor: AtomicWaker::new() });
         let watched = Watched(Arc::downgrade(&debt));
-        Ok((Self { stream, debt, appetite: FIRST_READ, ahead: Arc::clone(ahead), heard: false, is_used: false }, watched))
+        (Self { stream, debt, appetite: FIRST_READ, ahead, heard: false, is_used: false }, watched)
     }
 
     /// Whether nothing came while nobody asked: neither the end of the connection nor a byte, as far as the event loop has heard. `surely`
@@ -109,7 +110,7 @@ impl Line {
     /// Whether the head is owed for too long. If not, the task is woken when it is.
     pub(super) fn is_overdue(&self, cx: &Context<'_>) -> bool {
         self.debt.creditor.register(cx.waker());
-        self.debt.overdue.load(Ordering::Acquire)
+        self.debt.is_overdue()
     }
 
     /// Whether a byte came since the request.

@@ -14,7 +14,7 @@ pub use super::answer::Answer;
 use super::body::RequestBody;
 pub use super::exchange::Error;
 use super::exchange::exchange;
-use super::line::{Line, Second, Watched};
+use super::line::{Line, Second, Watched, dial};
 use super::outage::Outage;
 use super::sending::Sending;
 use crate::config::PocketBaseUrl;
@@ -51,15 +51,19 @@ impl Pool {
         Self { url, answer_within, outage, clock, ahead: Arc::default(), idle: Mutex::default(), watched: Mutex::default() }
     }
 
-    /// Sends a request once, on a kept connection if there is one.
+    /// Sends a request once, on a kept connection if there is one. `lines` stand in its head as they are, after its headers.
     ///
     /// There are two cases in which a second attempt, on a new connection, is safe: nothing was sent; or it was a kept connection that
     /// PocketBase closed at this very moment, before a byte of the answer to a safe method without a body. A connection that is refused is
     /// tried again for 2.5 s, since nothing was sent; not once PocketBase has been away for longer than that.
     ///
-    /// Not an `async fn`: it would hold what it is given twice, for each client that ever asked.
-    pub fn send(self: &Arc<Self>, request: Request<RequestBody>) -> impl Future<Output = Result<Response<Answer>, Error>> + use<'_> {
-        let (mut sending, mut room) = Sending::new(request);
+    /// Not an `async fn`: it would hold the request twice.
+    pub fn send<'a>(
+        self: &'a Arc<Self>,
+        request: Request<RequestBody>,
+        lines: &str,
+    ) -> impl Future<Output = Result<Response<Answer>, Error>> + use<'a> {
+        let (mut sending, mut room) = Sending::new(request, lines);
         async move {
             let mut line = match self.checkout(!sending.is_repeatable) {
                 Some(line) => line,
@@ -95,13 +99,12 @@ impl Pool {
         }
     }
 
-    /// One second has passed, says the owner of the pool: closes connections that were idle too long, and cuts those whose
-    /// answer is overdue.
+    /// One second has passed, says the owner of the pool: closes connections that were idle too long, and wakes
+    /// whoever waits on an answer that is overdue.
     pub fn tick(&self) {
         let now = self.clock.fetch_add(1, Ordering::Relaxed) + 1;
         self.idle.lock().retain(|idle| now - idle.since < IDLE_LIMIT && idle.line.is_quiet(false));
-        let limit = Second::try_from(self.answer_within.as_secs()).unwrap_or(Second::MAX);
-        self.watched.lock().retain(|watched| watched.look(limit));
+        self.watched.lock().retain(Watched::look);
     }
 
     /// Connections that wait for a request.
@@ -124,8 +127,10 @@ impl Pool {
         let patience = self.outage.patience(start);
         let mut pause = Duration::from_millis(20);
         loop {
-            match Line::open(&self.url, &self.clock, &self.ahead).await {
-                Ok((line, watched)) => {
+            match dial(&self.url).await {
+                Ok(stream) => {
+                    let limit = Second::try_from(self.answer_within.as_secs()).unwrap_or(Second::MAX);
+                    let (line, watched) = Line::new(stream, Arc::clone(&self.clock), limit, Arc::clone(&self.ahead));
                     metrics::UPSTREAM_CONNECTS.one(["connected"]);
                     self.outage.succeeded(&self.url);
                     self.watched.lock().push(watched);

@@ -59,10 +59,10 @@ pub(super) enum Stopped {
 }
 
 impl Sending {
-    /// A request of which nothing is written, and its map of headers, emptied for the answer's.
+    /// A request of which nothing is written, with `further` lines in its head, and its map of headers, emptied for the answer's.
     ///
     /// A body whose length is known is sent with it, any other in chunks.
-    pub(super) fn new(request: Request<RequestBody>) -> (Self, HeaderMap) {
+    pub(super) fn new(request: Request<RequestBody>, further: &str) -> (Self, HeaderMap) {
         let (mut head, body) = request.into_parts();
         let mut lines = Vec::with_capacity(USUAL_HEAD);
         let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
@@ -72,6 +72,7 @@ impl Sending {
         for (name, value) in &head.headers {
             add_line(&mut lines, name, value.as_bytes());
         }
+        lines.extend_from_slice(further.as_bytes());
         let is_repeatable = matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS) && matches!(body, RequestBody::Empty);
         let (rest, held_back) = match body {
             RequestBody::Empty => (Rest::Nothing, None),
@@ -178,7 +179,13 @@ impl Sending {
                 write!(self.before, "{:x}\r\n", piece.len()).expect("a vector takes whatever is written");
                 (self.piece, self.after) = (piece, b"\r\n");
             }
-            (Some(Ok(piece)), _) => self.piece = piece,
+            (Some(Ok(piece)), Rest::Plain(body)) => {
+                self.piece = piece;
+                if body.is_end_stream() {
+                    self.rest = Rest::Nothing;
+                }
+            }
+            (Some(Ok(_)), Rest::Chunks(..) | Rest::Nothing) => {}
             (Some(Err(frame)), Rest::Chunks(_, announced)) => {
                 self.before.extend_from_slice(b"0\r\n");
                 for (name, value) in frame.trailers_ref().into_iter().flatten() {

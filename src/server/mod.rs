@@ -6,6 +6,7 @@
 mod limits;
 mod line;
 mod respond;
+mod socket;
 mod watch;
 mod worker;
 

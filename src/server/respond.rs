@@ -53,19 +53,20 @@ enum Whose {
 }
 
 impl Connection {
+    /// Boxed, so that both this and what waits for it are small, which the allocator has ready.
     fn forward<'a>(
         &'a self,
         request: Request<Incoming>,
         caller: &Caller,
         passing: Option<&Passing>,
-    ) -> impl Future<Output = Result<Response<Answer>, pool::Error>> + use<'a> {
-        forward::forward(request, caller, &self.pool, &self.app.config.pocketbase_url, &self.waiting, passing)
+    ) -> Pin<Box<dyn Future<Output = Result<Response<Answer>, pool::Error>> + Send + 'a>> {
+        Box::pin(forward::forward(request, caller, &self.pool, &self.app.config.pocketbase_url, &self.waiting, passing))
     }
 }
 
 /// Answers one request, whatever happens: a panic is a 500.
 ///
-/// Not an `async fn`, nor is what it calls: they would hold the request twice each, for each client that ever asked.
+/// Not an `async fn`: it would hold the request twice.
 pub(super) fn respond(
     request: Request<Incoming>,
     connection: Arc<Connection>,
@@ -128,6 +129,7 @@ impl Asker {
     }
 }
 
+#[expect(clippy::manual_async_fn, reason = "an async fn would hold the request twice")]
 fn answer<'a>(
     mut request: Request<Incoming>,
     connection: &'a Arc<Connection>,
@@ -157,7 +159,7 @@ fn answer<'a>(
             return Ok(reply::empty().map(Content::Ours));
         }
         let response = match Passing::notice(&request, &connection.app, caller.address) {
-            None => connection.forward(request, caller, None).await?,
+            None => forward::finish(connection.forward(request, caller, None).await?),
             Some(passing) => Box::pin(changing_password(request, caller.clone(), passing, connection)).await?,
         };
         connection.traffic.added(response.body().sent().saturating_duration_since(begun));
@@ -180,7 +182,7 @@ async fn changing_password(
     let origin = Origin::new(id.clone(), request.headers());
     request.headers_mut().insert(X_REQUEST_ID, id);
     let carried = tokio::spawn(origin.working(async move {
-        let response = connection.forward(request, &caller, Some(&passing)).await?;
+        let response = forward::finish(connection.forward(request, &caller, Some(&passing)).await?);
         passing.settle(&connection.app, response.status()).await;
         Ok(response)
     }));

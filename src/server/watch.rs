@@ -1,16 +1,11 @@
 //! Connections that wait too long are closed: one look a second at all of a worker's connections, and no timer per request.
 
-use std::io;
-use std::mem::MaybeUninit;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 
 use crate::config::Config;
@@ -86,18 +81,24 @@ impl Pulse {
         self.phase_since.store(self.worker.now(), Ordering::Relaxed);
     }
 
-    fn heard(&self) {
+    /// A byte came, or the end.
+    pub(super) fn heard(&self) {
         if self.phase.load(Ordering::Relaxed) == Phase::Idle as u8 {
             self.enter(Phase::Head);
         }
     }
 
     /// The client took bytes of an answer, or takes none now.
-    fn wrote(&self, taken: bool) {
+    pub(super) fn wrote(&self, taken: bool) {
         self.mark(&self.write_blocked_since, !taken);
         if taken && self.phase.load(Ordering::Relaxed) == Phase::Idle as u8 {
             self.enter(Phase::Idle);
         }
+    }
+
+    /// The last answer is out, and nothing more is sent.
+    pub(super) fn linger(&self) {
+        self.enter(Phase::Lingering);
     }
 
     fn mark(&self, since: &AtomicU32, waiting: bool) {
@@ -270,73 +271,6 @@ impl Watch {
             }
             true
         });
-    }
-}
-
-/// A client's connection that keeps its pulse.
-pub(super) struct Watched {
-    stream: TcpStream,
-    pulse: Arc<Pulse>,
-    shut: bool,
-}
-
-impl Watched {
-    pub(super) fn new(stream: TcpStream, pulse: Arc<Pulse>) -> Self {
-        Self { stream, pulse, shut: false }
-    }
-
-    fn note<T>(&self, polled: Poll<T>) -> Poll<T> {
-        self.pulse.wrote(polled.is_ready());
-        polled
-    }
-}
-
-impl AsyncRead for Watched {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        if polled.is_ready() {
-            self.pulse.heard();
-        }
-        polled
-    }
-}
-
-impl AsyncWrite for Watched {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.note(polled)
-    }
-
-    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bytes);
-        self.note(polled)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    /// Says that nothing more comes, then reads on for a while and forgets it: closing a connection on which bytes are still arriving resets
-    /// it, and a client whose upload was refused would lose the refusal (RFC 9112 9.6).
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.shut {
-            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
-            self.shut = true;
-            self.pulse.enter(Phase::Lingering);
-        }
-        loop {
-            let mut scratch = [MaybeUninit::uninit(); 4096];
-            let mut buffer = ReadBuf::uninit(&mut scratch);
-            match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)) {
-                Ok(()) if !buffer.filled().is_empty() => {}
-                // It has closed its side too, or is gone.
-                Ok(()) | Err(_) => return Poll::Ready(Ok(())),
-            }
-        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! One thread's share of the connections.
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +19,8 @@ use tokio_util::task::TaskTracker;
 use super::limits::Places;
 use super::line::Lines;
 use super::respond::{self, Connection};
-use super::watch::{Pulse, Watch, Watched};
+use super::socket::Socket;
+use super::watch::{Pulse, Watch};
 use super::{Arrival, Place};
 use crate::address::Network;
 use crate::app::{App, Seen};
@@ -120,33 +121,41 @@ impl Worker {
             allowance,
             shutdown,
         };
-        let io = Watched::new(stream, Arc::clone(&pulse));
+        let io = Socket::new(stream, Arc::clone(&pulse));
         let task = self.tasks.spawn(serve_connection(io, Arc::new(connection), Arc::clone(&pulse), (place, load)));
         self.watch.add(pulse, task.abort_handle());
     }
 }
 
-async fn serve_connection(io: Watched, connection: Arc<Connection>, pulse: Arc<Pulse>, _counted: (Place, metrics::Connection)) {
-    let service = service_fn(move |request: Request<Incoming>| respond::respond(request, Arc::clone(&connection)));
-    let mut http = pin!(
-        http1::Builder::new()
-            .max_header_size(HEAD_MAX)
-            .max_buf_size(BUFFER_MAX)
-            // The watch does this, without a timer for each request.
-            .header_read_timeout(None)
-            .serve_connection(TokioIo::new(io), service)
-    );
+/// Not an `async fn`: it would hold what it is given twice, for each client.
+fn serve_connection(
+    io: Socket,
+    connection: Arc<Connection>,
+    pulse: Arc<Pulse>,
+    counted: (Place, metrics::Connection),
+) -> impl Future<Output = ()> {
+    // Boxed, so that a client that asks for nothing holds no room for an answer.
+    let service = service_fn(move |request: Request<Incoming>| Box::pin(respond::respond(request, Arc::clone(&connection))));
+    let mut http = http1::Builder::new()
+        .max_header_size(HEAD_MAX)
+        .max_buf_size(BUFFER_MAX)
+        // The watch does this, without a timer for each request.
+        .header_read_timeout(None)
+        .serve_connection(TokioIo::new(io), service);
     let mut stopping = false;
-    let ended = poll_fn(|cx| {
-        let polled = http.as_mut().poll(cx);
-        if polled.is_ready() || stopping || !pulse.is_draining(cx) {
-            return polled;
+    async move {
+        let ended = poll_fn(|cx| {
+            let polled = Pin::new(&mut http).poll(cx);
+            if polled.is_ready() || stopping || !pulse.is_draining(cx) {
+                return polled;
+            }
+            stopping = true;
+            Pin::new(&mut http).graceful_shutdown();
+            Pin::new(&mut http).poll(cx)
+        });
+        if let Err(error) = ended.await {
+            tracing::debug!(error = &error as &dyn std::error::Error, "a client's connection ended early");
         }
-        stopping = true;
-        http.as_mut().graceful_shutdown();
-        http.as_mut().poll(cx)
-    });
-    if let Err(error) = ended.await {
-        tracing::debug!(error = &error as &dyn std::error::Error, "a client's connection ended early");
+        drop(counted);
     }
 }

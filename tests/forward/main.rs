@@ -1,6 +1,7 @@
 //! The proxy between real sockets: what goes in comes out, whoever leaves is let go, and whatever breaks is said.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod answers;
 mod bytes;
 mod outages;
 mod stopping;

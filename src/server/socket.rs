@@ -1,0 +1,91 @@
+//! A client's connection as hyper reads and writes it.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::watch::Pulse;
+
+/// The head and the body of a small answer are written as one piece: the kernel takes longer to look at two than we to copy them.
+const GATHERED: usize = 1024;
+
+/// A client's connection that keeps its pulse.
+pub(super) struct Socket {
+    stream: TcpStream,
+    pulse: Arc<Pulse>,
+    shut: bool,
+}
+
+impl Socket {
+    pub(super) fn new(stream: TcpStream, pulse: Arc<Pulse>) -> Self {
+        Self { stream, pulse, shut: false }
+    }
+
+    fn note<T>(&self, polled: Poll<T>) -> Poll<T> {
+        self.pulse.wrote(polled.is_ready());
+        polled
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        if polled.is_ready() {
+            self.pulse.heard();
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.note(polled)
+    }
+
+    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let length: usize = bytes.iter().map(|part| part.len()).sum();
+        if length > GATHERED {
+            let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bytes);
+            return self.note(polled);
+        }
+        let (mut gathered, mut end) = ([0; GATHERED], 0);
+        for part in bytes {
+            gathered[end..end + part.len()].copy_from_slice(part);
+            end += part.len();
+        }
+        self.poll_write(cx, &gathered[..length])
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    /// Says that nothing more comes, then reads on for a while and forgets it: closing a connection on which bytes are still arriving resets
+    /// it, and a client whose upload was refused would lose the refusal (RFC 9112 9.6).
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.shut {
+            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+            self.shut = true;
+            self.pulse.linger();
+        }
+        loop {
+            let mut scratch = [MaybeUninit::uninit(); 4096];
+            let mut buffer = ReadBuf::uninit(&mut scratch);
+            match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)) {
+                Ok(()) if !buffer.filled().is_empty() => {}
+                // It has closed its side too, or is gone.
+                Ok(()) | Err(_) => return Poll::Ready(Ok(())),
+            }
+        }
+    }
+}
