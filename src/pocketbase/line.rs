@@ -134,7 +134,7 @@ impl Line {
             self.ahead.hold(buffer)
         };
         self.heard |= !bytes.is_empty();
-        self.appetite = if bytes.len() == room { room * 4 } else { bytes.len().next_power_of_two() }.max(FIRST_READ);
+        self.appetite = if bytes.len() == room { room * 8 } else { bytes.len().next_power_of_two() }.max(FIRST_READ);
         Poll::Ready(Ok(bytes))
     }
 

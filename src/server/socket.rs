@@ -6,6 +6,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -18,15 +20,36 @@ const GATHERED: usize = 1024;
 pub(super) struct Socket {
     stream: TcpStream,
     pulse: Arc<Pulse>,
+    /// What hyper had read and not used when it was let go.
+    unread: Bytes,
     shut: bool,
 }
 
 impl Socket {
     pub(super) fn new(stream: TcpStream, pulse: Arc<Pulse>) -> Self {
-        Self { stream, pulse, shut: false }
+        Self { stream, pulse, unread: Bytes::new(), shut: false }
     }
 
-    fn note<T>(&self, polled: Poll<T>) -> Poll<T> {
+    /// The same connection, whose next bytes are these.
+    pub(super) fn rewound(self, unread: Bytes) -> Self {
+        Self { unread, ..self }
+    }
+
+    /// Whether there is something to read, be it the end.
+    pub(super) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.unread.is_empty() { self.stream.poll_read_ready(cx) } else { Poll::Ready(Ok(())) }
+    }
+
+    /// What became of a write. `again` writes past the event loop.
+    fn note(&self, polled: Poll<io::Result<usize>>, again: impl FnOnce(SockRef<'_>) -> io::Result<usize>) -> Poll<io::Result<usize>> {
+        let polled = if polled.is_pending() && self.pulse.doubts_block() {
+            match again(SockRef::from(&self.stream)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+                written => Poll::Ready(written),
+            }
+        } else {
+            polled
+        };
         self.pulse.wrote(polled.is_ready());
         polled
     }
@@ -34,7 +57,13 @@ impl Socket {
 
 impl AsyncRead for Socket {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        let polled = if self.unread.is_empty() {
+            Pin::new(&mut self.stream).poll_read(cx, buffer)
+        } else {
+            let length = self.unread.len().min(buffer.remaining());
+            buffer.put_slice(&self.unread.split_to(length));
+            Poll::Ready(Ok(()))
+        };
         if polled.is_ready() {
             self.pulse.heard();
         }
@@ -45,14 +74,14 @@ impl AsyncRead for Socket {
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.note(polled)
+        self.note(polled, |socket| socket.send(bytes))
     }
 
     fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let length: usize = bytes.iter().map(|part| part.len()).sum();
         if length > GATHERED {
             let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bytes);
-            return self.note(polled);
+            return self.note(polled, |socket| socket.send_vectored(bytes));
         }
         let (mut gathered, mut end) = ([0; GATHERED], 0);
         for part in bytes {

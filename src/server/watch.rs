@@ -16,12 +16,20 @@ use crate::config::Config;
 enum Phase {
     /// Between requests; no byte of the next one has come.
     Idle,
+    /// The same, since the last look.
+    Quiet,
+    /// The same, for so long that nothing is kept ready for it.
+    Parked,
     /// Part of a request's head has come.
     Head,
     /// A request is being answered.
     Busy,
     /// The last answer is out; the client may still be sending.
     Lingering,
+}
+
+impl Phase {
+    const IDLE: [u8; 3] = [Self::Idle as u8, Self::Quiet as u8, Self::Parked as u8];
 }
 
 /// What a worker tells all of its connections.
@@ -57,6 +65,8 @@ pub(super) struct Pulse {
     body_owed_since: AtomicU32,
     /// Since when the client takes no byte of an answer.
     write_blocked_since: AtomicU32,
+    /// Whether to see for oneself if the client takes a byte.
+    write_doubted: AtomicBool,
     /// Since when PocketBase owes a byte of an answer's body.
     upstream_silent_since: AtomicU32,
 }
@@ -72,6 +82,7 @@ impl Pulse {
             phase_since: AtomicU32::new(now),
             body_owed_since: zero(),
             write_blocked_since: zero(),
+            write_doubted: AtomicBool::new(false),
             upstream_silent_since: zero(),
         }
     }
@@ -81,9 +92,29 @@ impl Pulse {
         self.phase_since.store(self.worker.now(), Ordering::Relaxed);
     }
 
+    fn is_idle(&self) -> bool {
+        Phase::IDLE.contains(&self.phase.load(Ordering::Relaxed))
+    }
+
+    /// Whether the connection has been idle for so long that nothing is to be kept ready for it. Its task is woken when that becomes so.
+    pub(super) fn is_parked(&self) -> bool {
+        self.phase.load(Ordering::Relaxed) == Phase::Parked as u8
+    }
+
+    /// Parks a connection that was idle at the last look already, and whose last answer is out.
+    fn look(&self) {
+        let phase = self.phase.load(Ordering::Relaxed);
+        if phase == Phase::Idle as u8 {
+            self.phase.store(Phase::Quiet as u8, Ordering::Relaxed);
+        } else if phase == Phase::Quiet as u8 && self.write_blocked_since.load(Ordering::Relaxed) == 0 {
+            self.phase.store(Phase::Parked as u8, Ordering::Relaxed);
+            self.waker.get().into_iter().for_each(Waker::wake_by_ref);
+        }
+    }
+
     /// A byte came, or the end.
     pub(super) fn heard(&self) {
-        if self.phase.load(Ordering::Relaxed) == Phase::Idle as u8 {
+        if self.is_idle() {
             self.enter(Phase::Head);
         }
     }
@@ -91,7 +122,7 @@ impl Pulse {
     /// The client took bytes of an answer, or takes none now.
     pub(super) fn wrote(&self, taken: bool) {
         self.mark(&self.write_blocked_since, !taken);
-        if taken && self.phase.load(Ordering::Relaxed) == Phase::Idle as u8 {
+        if taken && self.is_idle() {
             self.enter(Phase::Idle);
         }
     }
@@ -99,6 +130,19 @@ impl Pulse {
     /// The last answer is out, and nothing more is sent.
     pub(super) fn linger(&self) {
         self.enter(Phase::Lingering);
+    }
+
+    /// Whether to ask the kernel itself once more if it takes a byte for the client. It says so by itself only when a third of what it
+    /// may hold is free, and that may be megabytes, which a slow client that reads all the time takes minutes for.
+    pub(super) fn doubts_block(&self) -> bool {
+        self.write_doubted.load(Ordering::Relaxed) && self.write_doubted.swap(false, Ordering::Relaxed)
+    }
+
+    fn doubt_block(&self) {
+        if self.write_blocked_since.load(Ordering::Relaxed) != 0 {
+            self.write_doubted.store(true, Ordering::Relaxed);
+            self.waker.get().into_iter().for_each(Waker::wake_by_ref);
+        }
     }
 
     fn mark(&self, since: &AtomicU32, waiting: bool) {
@@ -126,10 +170,9 @@ impl Pulse {
     pub(super) fn is_draining(&self, cx: &Context<'_>) -> bool {
         self.waker.get_or_init(|| cx.waker().clone());
         let phase = self.phase.load(Ordering::Relaxed);
-        let is_idle = phase == Phase::Idle as u8;
         self.worker.draining.load(Ordering::Relaxed)
             && phase != Phase::Head as u8
-            && (!is_idle || self.worker.parting.load(Ordering::Relaxed))
+            && (!self.is_idle() || self.worker.parting.load(Ordering::Relaxed))
     }
 
     fn overdue(&self, limits: &Limits) -> Option<Overdue> {
@@ -141,7 +184,7 @@ impl Pulse {
         let phase = self.phase.load(Ordering::Relaxed);
         // An answer that is not yet out keeps its connection from being idle; the stall limit is there for it.
         let unwritten = self.write_blocked_since.load(Ordering::Relaxed) != 0;
-        if phase == Phase::Idle as u8 && !unwritten && waited(&self.phase_since, limits.idle) {
+        if self.is_idle() && !unwritten && waited(&self.phase_since, limits.idle) {
             return Some(Overdue::Idle);
         }
         if phase == Phase::Head as u8 && waited(&self.phase_since, limits.head) {
@@ -254,6 +297,16 @@ impl Watch {
         self.watched.lock().iter().filter_map(|(pulse, _)| pulse.waker.get()).for_each(Waker::wake_by_ref);
     }
 
+    /// Some time has passed: parks connections that were idle all the while.
+    pub(super) fn look(&self) {
+        self.watched.lock().iter().for_each(|(pulse, _)| pulse.look());
+    }
+
+    /// Whether there are no connections.
+    pub(super) fn is_empty(&self) -> bool {
+        self.watched.lock().is_empty()
+    }
+
     /// One second has passed: forgets connections that have ended and ends those that are overdue.
     pub(super) fn tick(&self, under_pressure: bool) {
         self.shared.clock.fetch_add(1, Ordering::Relaxed);
@@ -269,6 +322,7 @@ impl Watch {
                 tracing::debug!(?overdue, "a connection waited too long and is closed");
                 task.abort();
             }
+            pulse.doubt_block();
             true
         });
     }

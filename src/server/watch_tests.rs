@@ -56,3 +56,31 @@ fn a_busy_connection_has_no_total_limit() {
     drop(busy);
     assert_eq!(pulse.overdue(&LIMITS), None);
 }
+
+#[test]
+fn a_connection_is_parked_when_it_was_idle_at_two_looks_and_its_answer_is_out() {
+    let (worker, pulse) = at(1);
+    for _ in 0..3 {
+        pulse.look();
+    }
+    assert!(!pulse.is_parked(), "its first request may be on its way");
+    drop(Busy::begin(&pulse));
+    pulse.look();
+    assert!(!pulse.is_parked());
+    pulse.wrote(false);
+    pulse.look();
+    assert!(!pulse.is_parked(), "its answer is not out");
+    pulse.wrote(true);
+    pulse.look();
+    pulse.look();
+    assert!(pulse.is_parked());
+    worker.clock.store(301, Ordering::Relaxed);
+    assert_eq!(pulse.overdue(&LIMITS), None);
+    worker.clock.store(302, Ordering::Relaxed);
+    assert_eq!(pulse.overdue(&LIMITS), Some(Overdue::Idle), "idle since its answer was out, parked or not");
+    pulse.heard();
+    assert!(!pulse.is_parked());
+    pulse.look();
+    pulse.look();
+    assert!(!pulse.is_parked(), "a head is coming");
+}

@@ -3,6 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use hyper::Request;
@@ -10,6 +11,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
@@ -32,6 +34,8 @@ use crate::rates::Allowance;
 const HEAD_MAX: usize = 64 * 1024;
 /// What is held for a client that reads slowly, here and once more at the connection to PocketBase.
 const BUFFER_MAX: usize = 64 * 1024;
+/// A client that asks for nothing between two looks holds no buffers.
+const LOOK: Duration = Duration::from_millis(250);
 /// How long a drain leaves a connection open between two requests. What its client has sent by then is answered, and the connection ended.
 const KEPT_WHILE_DRAINING: Duration = Duration::from_millis(200);
 
@@ -58,6 +62,8 @@ impl Worker {
     pub(super) async fn run(self, mut arrivals: mpsc::UnboundedReceiver<Arrival>, shutdown: CancellationToken) {
         let mut seconds = interval(Duration::from_secs(1));
         seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut looks = interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 arrival = arrivals.recv() => match arrival {
@@ -65,6 +71,7 @@ impl Worker {
                     None => break,
                 },
                 due = seconds.tick() => self.tick(due),
+                _ = looks.tick(), if !self.watch.is_empty() => self.watch.look(),
                 () = shutdown.cancelled() => break,
             }
         }
@@ -127,35 +134,52 @@ impl Worker {
     }
 }
 
-/// Not an `async fn`: it would hold what it is given twice, for each client.
-fn serve_connection(
-    io: Socket,
-    connection: Arc<Connection>,
-    pulse: Arc<Pulse>,
-    counted: (Place, metrics::Connection),
-) -> impl Future<Output = ()> {
-    // Boxed, so that a client that asks for nothing holds no room for an answer.
-    let service = service_fn(move |request: Request<Incoming>| Box::pin(respond::respond(request, Arc::clone(&connection))));
-    let mut http = http1::Builder::new()
-        .max_header_size(HEAD_MAX)
-        .max_buf_size(BUFFER_MAX)
-        // The watch does this, without a timer for each request.
-        .header_read_timeout(None)
-        .serve_connection(TokioIo::new(io), service);
-    let mut stopping = false;
-    async move {
+/// Serves one client until either side ends it.
+///
+/// hyper keeps two buffers of 8 KB and more for each of its connections, and most clients that are connected ask for nothing: after a
+/// moment of that hyper's part is dropped, and made again when a byte comes.
+async fn serve_connection(mut socket: Socket, connection: Arc<Connection>, pulse: Arc<Pulse>, _counted: (Place, metrics::Connection)) {
+    loop {
+        let connection = Arc::clone(&connection);
+        // Boxed, so that a connection holds no room for an answer between two.
+        let service = service_fn(move |request: Request<Incoming>| Box::pin(respond::respond(request, Arc::clone(&connection))));
+        let mut http = Box::new(
+            http1::Builder::new()
+                .max_header_size(HEAD_MAX)
+                .max_buf_size(BUFFER_MAX)
+                // The watch does this, without a timer for each request.
+                .header_read_timeout(None)
+                .serve_connection(TokioIo::new(socket), service),
+        );
+        let mut stopping = false;
         let ended = poll_fn(|cx| {
             let polled = Pin::new(&mut http).poll(cx);
+            if polled.is_pending() && pulse.is_parked() {
+                return Poll::Ready(None);
+            }
             if polled.is_ready() || stopping || !pulse.is_draining(cx) {
-                return polled;
+                return polled.map(Some);
             }
             stopping = true;
-            Pin::new(&mut http).graceful_shutdown();
-            Pin::new(&mut http).poll(cx)
+            Pin::new(&mut *http).graceful_shutdown();
+            Pin::new(&mut http).poll(cx).map(Some)
         });
-        if let Err(error) = ended.await {
-            tracing::debug!(error = &error as &dyn std::error::Error, "a client's connection ended early");
+        match ended.await {
+            Some(Ok(())) => return,
+            Some(Err(error)) => {
+                return tracing::debug!(error = &error as &dyn std::error::Error, "a client's connection ended early");
+            }
+            None => {}
         }
-        drop(counted);
+        let parts = http.into_parts();
+        socket = parts.io.into_inner().rewound(parts.read_buf);
+        let is_over =
+            poll_fn(|cx| if pulse.is_draining(cx) { Poll::Ready(true) } else { socket.poll_readable(cx).map(|ready| ready.is_err()) });
+        if is_over.await {
+            if let Err(error) = poll_fn(|cx| Pin::new(&mut socket).poll_shutdown(cx)).await {
+                tracing::debug!(%error, "an idle client was gone already");
+            }
+            return;
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use super::support::upstream::{Next, Upstream};
-use super::support::{Sidecar, status, until};
+use super::support::{Sidecar, header, read_answer, status, until};
 use super::{pattern, read_head, read_to_end, send};
 
 #[test]
@@ -108,4 +108,27 @@ fn what_does_not_end_within_the_drain_timeout_is_cut() {
     assert!(sidecar.wait().success());
     assert!((900..5000).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
     until("it is said", || sidecar.log().contains("the drain time-out has passed"));
+}
+
+#[test]
+fn a_client_that_was_idle_for_long_is_told_of_a_stop_and_may_still_ask_at_once() {
+    let upstream = Upstream::ok();
+    let mut sidecar = Sidecar::start(upstream.address, &[]);
+    let mut idle: Vec<TcpStream> = (0..2).map(|_| sidecar.connect()).collect();
+    for stream in &mut idle {
+        send(stream, "GET /x HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(status(&read_answer(stream)), 200);
+    }
+    std::thread::sleep(Duration::from_millis(900));
+    let start = Instant::now();
+    sidecar.signal("TERM");
+    send(&mut idle[0], "GET /last HTTP/1.1\r\nHost: a\r\n\r\n");
+    let answer = read_answer(&mut idle[0]);
+    assert_eq!((status(&answer), header(&answer, "connection")), (200, Some("close")), "{answer}");
+    for stream in &mut idle {
+        assert!(read_to_end(stream).is_empty());
+    }
+    drop(idle);
+    assert!(sidecar.wait().success());
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
 }

@@ -212,3 +212,59 @@ fn the_tail_of_an_answer_is_not_cut_by_the_time_limit_of_idle_connections() {
         assert!(stream.read_exact(&mut received).is_ok(), "an answer of {length} bytes was cut");
     }
 }
+
+#[test]
+fn a_client_that_is_connected_and_asks_for_nothing_costs_next_to_no_memory_and_may_ask_again() {
+    let upstream = Upstream::ok();
+    let sidecar = Sidecar::start(upstream.address, &[]);
+    warm(&sidecar);
+    let before = sidecar.memory_kib();
+    let mut idle = Vec::new();
+    // Ten crowds: what one has let go of serves the next.
+    for _ in 0..10 {
+        for _ in 0..100 {
+            let mut stream = sidecar.connect();
+            send(&mut stream, "GET /x HTTP/1.1\r\nHost: a\r\n\r\n");
+            assert_eq!(body(&read_answer(&mut stream)), "ok");
+            idle.push(stream);
+        }
+        std::thread::sleep(Duration::from_millis(700));
+    }
+    let each = (sidecar.memory_kib() - before) * 1024 / idle.len() as u64;
+    assert!(each < 8 * 1024, "{each} bytes for each of them");
+    for stream in &mut idle {
+        send(stream, "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nz");
+        assert_eq!(body(&read_answer(stream)), "ok");
+    }
+}
+
+#[test]
+fn half_a_head_that_came_along_with_the_last_request_is_not_lost_in_a_pause() {
+    let upstream = Upstream::ok();
+    let sidecar = Sidecar::start(upstream.address, &[]);
+    let mut stream = sidecar.connect();
+    for _ in 0..3 {
+        send(&mut stream, "GET /x HTTP/1.1\r\nHost: a\r\n\r\nGET /y HT");
+        assert_eq!(body(&read_answer(&mut stream)), "ok");
+        std::thread::sleep(Duration::from_millis(900));
+        send(&mut stream, "TP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(body(&read_answer(&mut stream)), "ok");
+    }
+    assert_eq!(upstream.requests().len(), 6);
+}
+
+#[test]
+fn a_client_that_was_idle_for_long_and_leaves_is_let_go() {
+    let upstream = Upstream::ok();
+    let sidecar = Sidecar::start(upstream.address, &[]);
+    let quiet = warm(&sidecar);
+    let mut idle: Vec<TcpStream> = (0..20).map(|_| sidecar.connect()).collect();
+    for stream in &mut idle {
+        send(stream, "GET /x HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(body(&read_answer(stream)), "ok");
+    }
+    std::thread::sleep(Duration::from_millis(900));
+    drop(idle);
+    // Each of two workers keeps its connection to PocketBase.
+    until("every descriptor comes back", || sidecar.descriptors() <= quiet + 2);
+}
