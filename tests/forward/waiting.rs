@@ -177,6 +177,8 @@ fn a_reader_that_is_slow_but_steady_is_not_cut() {
     });
     let sidecar = Sidecar::start(upstream.address, &["--stall-timeout", "4s"]);
     let mut stream = sidecar.connect();
+    // A receive buffer that grows as it likes, to 32 MB, hides what is read from its peer until a sixteenth of it is free.
+    socket2::SockRef::from(&stream).set_recv_buffer_size(2 << 20).unwrap();
     send(&mut stream, "GET /large HTTP/1.1\r\nHost: a\r\n\r\n");
     // Fast at first, so that buffers grow; then a steady 200 kB a second.
     stream.read_exact(&mut vec![0; 8_000_000]).expect("the fast part");
