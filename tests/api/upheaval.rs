@@ -59,8 +59,7 @@ fn reload_hooks(pocketbase: &PocketBase) {
     let path = format!("/reloaded{}", COUNT.fetch_add(1, Ordering::Relaxed));
     let hook = format!("routerAdd('GET', '{path}', (e) => e.json(200, {{}}))");
     fs::write(pocketbase.hooks().join(format!("{}.pb.js", &path[1..])), hook).unwrap();
-    let nobody = Rest::new(pocketbase.address);
-    until("the hooks are loaded anew", || pocketbase.answers() && nobody.get(&path).0 == 200);
+    until("the hooks are loaded anew", || pocketbase.answers_at(&path));
 }
 
 /// One settlement, told apart by its job.

@@ -139,10 +139,15 @@ impl PocketBase {
 
     /// Whether it answers its health check.
     pub fn answers(&self) -> bool {
+        self.answers_at("/api/health")
+    }
+
+    /// Whether it answers this with 200; it may be away.
+    pub fn answers_at(&self, path: &str) -> bool {
         let Ok(mut stream) = std::net::TcpStream::connect(self.address) else { return false };
         use std::io::Write;
-        stream.write_all(b"GET /api/health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").is_ok()
-            && status(&super::read_answer(&mut stream)) == 200
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").as_bytes()).is_ok()
+            && super::read_answer(&mut stream).starts_with("HTTP/1.1 200 ")
     }
 
     pub fn pid(&self) -> u32 {
