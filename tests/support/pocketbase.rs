@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::rest::Rest;
-use super::{canary, status, until};
+use super::{canary, until};
 
 pub const EMAIL: &str = "root@example.com";
 pub const PASSWORD: &str = "correct horse";
