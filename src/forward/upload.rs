@@ -33,6 +33,13 @@ impl Upload {
     }
 }
 
+impl Drop for Upload {
+    /// A body that nobody wants any more is owed by nobody.
+    fn drop(&mut self) {
+        (self.waiting)(false);
+    }
+}
+
 impl Body for Upload {
     type Data = Bytes;
     type Error = hyper::Error;

@@ -31,9 +31,9 @@ impl Ahead {
         (ROOM.saturating_sub(self.held.load(Ordering::Relaxed)) / 4).clamp(SHORTEST_READ, LONGEST_READ)
     }
 
-    /// Counts what was read.
+    /// Counts what was read, with the room that it takes.
     pub(super) fn hold(self: &Arc<Self>, bytes: BytesMut) -> Bytes {
-        self.held.fetch_add(bytes.len(), Ordering::Relaxed);
+        self.held.fetch_add(bytes.capacity(), Ordering::Relaxed);
         Bytes::from_owner(Held { bytes, ahead: Arc::clone(self) })
     }
 }
@@ -46,7 +46,7 @@ impl AsRef<[u8]> for Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.ahead.held.fetch_sub(self.bytes.len(), Ordering::Relaxed);
+        self.ahead.held.fetch_sub(self.bytes.capacity(), Ordering::Relaxed);
     }
 }
 

@@ -143,7 +143,8 @@ impl Body for Answer {
             Ok(Piece::Trailers(trailers)) => Some(Ok(Frame::trailers(trailers))),
             Ok(Piece::End) => None,
             Err(error) => {
-                // hyper drops what it has not written when it hears of an error, be it the head: it writes first if there is nothing yet.
+                // hyper drops what it has not written when it hears of an error, be it the head: it writes what the client takes now if it is
+                // told so first.
                 self.broken = Some(error);
                 cx.waker().wake_by_ref();
                 return Poll::Pending;

@@ -70,7 +70,7 @@ pub(super) async fn exchange(line: &mut Line, sending: &mut Sending, room: &mut 
     let mut stopped = None;
     line.begin();
     let answered = poll_fn(|cx| poll(line, sending, room, &mut arrived, &mut stopped, cx)).await;
-    line.is_answered();
+    line.end(answered.is_ok());
     answered.map(|head| (head, arrived))
 }
 

@@ -37,7 +37,7 @@ pub(super) struct Line {
     ahead: Arc<Ahead>,
     /// Whether a byte has come since the last request.
     heard: bool,
-    /// Whether it has served a request before.
+    /// Whether it has answered a request.
     pub(super) is_used: bool,
 }
 
@@ -100,9 +100,9 @@ impl Line {
         self.debt.since.store(self.debt.now(), Ordering::Relaxed);
     }
 
-    /// The head of the answer has come.
-    pub(super) fn is_answered(&mut self) {
-        self.is_used = true;
+    /// The head of the answer has come, or will not.
+    pub(super) fn end(&mut self, is_answered: bool) {
+        self.is_used |= is_answered;
         self.debt.since.store(0, Ordering::Relaxed);
         self.debt.creditor.take();
     }

@@ -45,7 +45,8 @@ pub(super) struct Sending {
 /// What is to come of a body.
 enum Rest {
     Nothing,
-    Plain(Streaming),
+    /// So many bytes.
+    Plain(Streaming, u64),
     /// In chunks, then those of the trailers that were announced.
     Chunks(Streaming, Vec<HeaderName>),
 }
@@ -154,7 +155,7 @@ impl Sending {
             let with_head = !self.begun && self.piece.is_empty();
             let body = match &mut self.rest {
                 Rest::Nothing => return Poll::Ready(Ok(())),
-                Rest::Plain(body) | Rest::Chunks(body, _) => body,
+                Rest::Plain(body, _) | Rest::Chunks(body, _) => body,
             };
             if !with_head && self.written < self.before.len() + self.piece.len() + self.after.len() {
                 return Poll::Pending;
@@ -168,23 +169,25 @@ impl Sending {
                 self.before.clear();
                 (self.piece, self.after, self.written) = (Bytes::new(), b"", 0);
             }
-            self.take(frame);
+            self.take(frame)?;
         }
     }
 
     /// Prepares a frame for being written, or the end if there is none.
-    fn take(&mut self, frame: Option<Frame<Bytes>>) {
+    fn take(&mut self, frame: Option<Frame<Bytes>>) -> Result<(), &'static str> {
         match (frame.map(Frame::into_data), &mut self.rest) {
             (Some(Ok(piece)), Rest::Chunks(..)) if piece.has_remaining() => {
                 write!(self.before, "{:x}\r\n", piece.len()).expect("a vector takes whatever is written");
                 (self.piece, self.after) = (piece, b"\r\n");
             }
-            (Some(Ok(piece)), Rest::Plain(body)) => {
+            (Some(Ok(piece)), Rest::Plain(_, left)) => {
+                *left = left.checked_sub(piece.len() as u64).ok_or("the body is longer than was said")?;
                 self.piece = piece;
-                if body.is_end_stream() {
+                if *left == 0 {
                     self.rest = Rest::Nothing;
                 }
             }
+            (Some(Err(_)) | None, Rest::Plain(_, 1..)) => return Err("the body is shorter than was said"),
             (Some(Ok(_)), Rest::Chunks(..) | Rest::Nothing) => {}
             (Some(Err(frame)), Rest::Chunks(_, announced)) => {
                 self.before.extend_from_slice(b"0\r\n");
@@ -200,8 +203,9 @@ impl Sending {
                 self.before.extend_from_slice(b"0\r\n\r\n");
                 self.rest = Rest::Nothing;
             }
-            (Some(Err(_)) | None, Rest::Plain(_) | Rest::Nothing) => self.rest = Rest::Nothing,
+            (Some(Err(_)) | None, Rest::Plain(_, 0) | Rest::Nothing) => self.rest = Rest::Nothing,
         }
+        Ok(())
     }
 }
 
@@ -211,7 +215,7 @@ fn frame(lines: &mut Vec<u8>, headers: &HeaderMap, body: Streaming) -> Rest {
         if !headers.contains_key(CONTENT_LENGTH) {
             add_line(lines, &CONTENT_LENGTH, length.to_string().as_bytes());
         }
-        return Rest::Plain(body);
+        return Rest::Plain(body, length);
     }
     add_line(lines, &TRANSFER_ENCODING, b"chunked");
     let announced = headers.get_all(TRAILER).iter().filter_map(|names| names.to_str().ok()).flat_map(|names| names.split(','));

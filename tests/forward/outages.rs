@@ -142,6 +142,18 @@ fn a_kept_connection_that_pocketbase_closed_costs_a_safe_request_nothing_and_an_
 }
 
 #[test]
+fn a_new_connection_that_is_cut_before_an_answer_is_a_502_and_the_request_is_not_sent_again() {
+    let upstream = Upstream::new(|_, _| Next::Close);
+    let sidecar = Sidecar::start(upstream.address, &[]);
+    let start = Instant::now();
+    for request in ["GET /1 HTTP/1.1\r\nHost: a\r\n\r\n", "POST /2 HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nz"] {
+        assert_eq!(status(&sidecar.raw(request.as_bytes())), 502);
+    }
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    assert_eq!((upstream.requests().len(), upstream.accepted()), (2, 2));
+}
+
+#[test]
 fn an_answer_that_began_is_never_asked_for_again() {
     let upstream = Upstream::new(|head, stream| {
         if head.starts_with("GET /half") {
