@@ -99,8 +99,8 @@ impl Pool {
         }
     }
 
-    /// One second has passed, says the owner of the pool: closes connections that were idle too long, and wakes
-    /// whoever waits on an answer that is overdue.
+    /// One second has passed, says the owner of the pool: closes connections that were idle too long, and wakes whoever waits for an answer
+    /// that is overdue.
     pub fn tick(&self) {
         let now = self.clock.fetch_add(1, Ordering::Relaxed) + 1;
         self.idle.lock().retain(|idle| now - idle.since < IDLE_LIMIT && idle.line.is_quiet(false));

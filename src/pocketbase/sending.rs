@@ -99,7 +99,7 @@ impl Sending {
         (sending, head.headers)
     }
 
-    /// Whether nothing was written yet.
+    /// Whether a byte was written.
     pub(super) fn has_begun(&self) -> bool {
         self.begun
     }
@@ -152,12 +152,12 @@ impl Sending {
     /// write. Ready when there are no more pieces.
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Box<dyn std::error::Error + Send + Sync>>> {
         loop {
-            let with_head = !self.begun && self.piece.is_empty();
+            let may_take = self.is_out() || !self.begun && self.piece.is_empty();
             let body = match &mut self.rest {
                 Rest::Nothing => return Poll::Ready(Ok(())),
                 Rest::Plain(body, _) | Rest::Chunks(body, _) => body,
             };
-            if !with_head && self.written < self.before.len() + self.piece.len() + self.after.len() {
+            if !may_take {
                 return Poll::Pending;
             }
             if let Some(patience) = &mut self.held_back {
