@@ -54,7 +54,7 @@ impl Pool {
     /// Sends a request once, on a kept connection if there is one. `lines` stand in its head as they are, after its headers.
     ///
     /// There are two cases in which a second attempt, on a new connection, is safe: nothing was sent; or it was a kept connection that
-    /// PocketBase closed at this very moment, before a byte of the answer to a safe method without a body. A connection that is refused is
+    /// PocketBase closed at this very moment, before a byte of the answer to a safe method without a body. There is no third attempt. A connection that is refused is
     /// tried again for 2.5 s, since nothing was sent; not once PocketBase has been away for longer than that.
     ///
     /// Not an `async fn`: it would hold the request twice.
@@ -150,7 +150,50 @@ impl Pool {
     }
 }
 
-/// Whether an attempt that failed may be followed by another: nothing was sent, or nothing came back and it changes nothing to ask twice.
+/// Whether an attempt that failed may be followed by another: nothing was sent, or nothing came back on a kept connection and it changes
+/// nothing to ask twice.
 fn is_harmless<T>(attempt: &Result<T, Error>, line: &Line, sending: &Sending) -> bool {
-    matches!(attempt, Err(Error::Cut(_))) && line.is_used && (!sending.has_begun() || sending.is_repeatable && !line.has_heard())
+    matches!(attempt, Err(Error::Cut(_))) && (!sending.has_begun() || line.is_used && sending.is_repeatable && !line.has_heard())
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::Method;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// What becomes of a request on a new connection that its other end resets, before it is sent or after.
+    async fn on_a_connection_that_is_reset(before: bool, method: Method) -> bool {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let url = format!("http://{}", listener.local_addr().expect("bound")).parse().expect("a URL");
+        let stream = dial(&url).await.expect("it listens");
+        let (other, _) = listener.accept().await.expect("it was dialled");
+        let reset = async {
+            if !before {
+                other.readable().await.expect("the request comes");
+            }
+            other.set_zero_linger().expect("a socket");
+            drop(other);
+        };
+        let (mut line, _watched) = Line::new(stream, Arc::new(AtomicU32::new(1)), 5, Arc::default());
+        let request = Request::builder().method(method).uri("/x").body(RequestBody::Empty).expect("a request");
+        let (mut sending, mut room) = Sending::new(request, "");
+        let attempt = if before {
+            reset.await;
+            exchange(&mut line, &mut sending, &mut room).await
+        } else {
+            tokio::join!(exchange(&mut line, &mut sending, &mut room), reset).0
+        };
+        assert_eq!(sending.has_begun(), !before);
+        is_harmless(&attempt, &line, &sending)
+    }
+
+    #[tokio::test]
+    async fn what_was_not_sent_may_be_sent_again_and_what_was_sent_on_a_new_connection_may_not() {
+        for method in [Method::GET, Method::POST] {
+            assert!(on_a_connection_that_is_reset(true, method.clone()).await, "{method} was not sent");
+            assert!(!on_a_connection_that_is_reset(false, method.clone()).await, "{method} was sent");
+        }
+    }
 }

@@ -119,7 +119,7 @@ fn a_connection_that_pocketbase_ended_between_two_requests_costs_nobody_anything
     for _ in 0..10 {
         send(&mut stream, "GET /last HTTP/1.1\r\nHost: a\r\n\r\n");
         assert_eq!(status(&read_answer(&mut stream)), 200);
-        until("it is closed", || upstream.open() == 0);
+        until("the end has reached the sidecar", || !upstream.is_connected_to());
         send(&mut stream, "POST /next HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nz");
         assert_eq!(status(&read_answer(&mut stream)), 200);
     }

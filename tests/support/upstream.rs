@@ -82,6 +82,17 @@ impl Upstream {
         self.record.0.lock().unwrap().open
     }
 
+    /// Whether some client's end of a connection is still established: the kernel may hold an end that we sent back for a moment.
+    pub fn is_connected_to(&self) -> bool {
+        const ESTABLISHED: &str = "01";
+        let port = format!(":{:04X}", self.address.port());
+        let sockets = std::fs::read_to_string("/proc/net/tcp").expect("the kernel's sockets");
+        sockets.lines().any(|socket| {
+            let mut fields = socket.split_whitespace().skip(2);
+            fields.next().is_some_and(|remote| remote.ends_with(&port)) && fields.next() == Some(ESTABLISHED)
+        })
+    }
+
     /// Connections ever accepted.
     pub fn accepted(&self) -> usize {
         self.record.0.lock().unwrap().accepted
