@@ -1,8 +1,9 @@
 """`scripts/bench unlock`: what a flood of unlock attempts does to requests that are only passed on.
 
 50 users, each with an address of their own, call create-session up to ten times a second, with the right password: a wrong one would soon
-be refused before it costs anything. Beside them one client asks PocketBase for its health, 200 times a second. Quiet turns, turns
-beside a busy core that has nothing to do with us, and flooded turns alternate.
+be refused before it costs anything. Patient ones wait for as long as a refusal tells them to (Retry-After), as front ends do; the others
+try on. Beside them one client asks PocketBase for its health, 200 times a second. Quiet turns, turns beside a busy core that has nothing to do
+with us, and turns with patient and with impatient clients alternate.
 """
 
 import argparse
@@ -22,6 +23,7 @@ CLIENTS, PACE, PROBE_PACE = 50, 0.1, 0.005
 CREATE = "/api/custom/auth/create-session"
 USERS = "/api/collections/generatio_users"
 PASSWORD = "bench-only-password"
+KINDS = ["quiet", "beside a busy core", "patient", "impatient"]
 
 
 def main(arguments):
@@ -37,15 +39,16 @@ def main(arguments):
         wait_until_ready(port)
         tokens = [user(port, number) for number in range(CLIENTS)]
         probe(port, 1)
-        quiet, busy, flooded, answers = [], [], [], Counter()
+        turns, answers = {kind: [] for kind in KINDS}, {"patient": Counter(), "impatient": Counter()}
         for _ in range(options.rotations):
-            quiet.append(probe(port, options.seconds))
+            turns["quiet"].append(probe(port, options.seconds))
             with BusyCore():
-                busy.append(probe(port, options.seconds))
-            with Flood(port, tokens) as flood:
-                flooded.append(probe(port, options.seconds))
-            answers += flood.answers
-    report(quiet, busy, flooded, answers, options)
+                turns["beside a busy core"].append(probe(port, options.seconds))
+            for kind in answers:
+                with Flood(port, tokens, kind == "patient") as flood:
+                    turns[kind].append(probe(port, options.seconds))
+                answers[kind] += flood.answers
+    report(turns, answers, options)
 
 
 def wait_until_ready(port):
@@ -108,9 +111,9 @@ def burn():
 class Flood:
     """Clients in a process of their own; `answers` counts their statuses."""
 
-    def __init__(self, port, tokens):
+    def __init__(self, port, tokens, patient):
         self.stop, self.queue = multiprocessing.Event(), multiprocessing.Queue()
-        self.process = multiprocessing.Process(target=flood, args=(port, tokens, self.stop, self.queue), daemon=True)
+        self.process = multiprocessing.Process(target=flood, args=(port, tokens, patient, self.stop, self.queue), daemon=True)
 
     def __enter__(self):
         self.process.start()
@@ -123,9 +126,9 @@ class Flood:
         self.process.join()
 
 
-def flood(port, tokens, stop, queue):
+def flood(port, tokens, patient, stop, queue):
     answers, ready = Counter(), threading.Barrier(len(tokens) + 1)
-    clients = [threading.Thread(target=attempt, args=(port, number, token, stop, answers, ready))
+    clients = [threading.Thread(target=attempt, args=(port, number, token, patient, stop, answers, ready))
                for number, token in enumerate(tokens)]
     for client in clients:
         client.start()
@@ -136,7 +139,7 @@ def flood(port, tokens, stop, queue):
     queue.put(answers)
 
 
-def attempt(port, number, token, stop, answers, ready):
+def attempt(port, number, token, patient, stop, answers, ready):
     headers = {"Authorization": token, "Content-Type": "application/json", "X-Forwarded-For": f"192.0.2.{number + 1}"}
     client, answered = http.client.HTTPConnection("127.0.0.1", port, timeout=60), False
     while not stop.is_set():
@@ -147,17 +150,18 @@ def attempt(port, number, token, stop, answers, ready):
         if not answered:
             answered = True
             ready.wait()
-        stop.wait(PACE)
+        stop.wait(max(PACE, int(answer.headers["Retry-After"] or 0) if patient else 0))
 
 
-def report(quiet, busy, flooded, answers, options):
+def report(turns, answers, options):
     rows = []
-    for name, turns in [("quiet", quiet), ("beside a busy core", busy), ("flooded", flooded)]:
-        rows.append([name, sum(map(len, turns)), *(f"{median(rig.percentile(turn, share) for turn in turns):.2f}" for share in (0.5, 0.99))])
+    for kind in KINDS:
+        rows.append([kind, sum(map(len, turns[kind])), *(f"{median(rig.percentile(turn, share) for turn in turns[kind]):.2f}" for share in (0.5, 0.99))])
     print(f"{CLIENTS} clients unlock; {options.rotations} turns of {options.seconds:g} s of each kind; medians over turns.\n")
     print(rig.table(["pass-through", "requests", "p50 ms", "p99 ms"], rows))
     print()
-    for name, turns, others in [("flooded / quiet", flooded, quiet), ("beside a busy core / quiet", busy, quiet), ("flooded / beside a busy core", flooded, busy)]:
-        ratios = [rig.percentile(one, 0.99) / rig.percentile(other, 0.99) for one, other in zip(turns, others)]
-        print(f"p99 {name}: {median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})")
-    print(f"unlocks by status: {dict(answers)}")
+    for kind in KINDS[1:]:
+        ratios = [rig.percentile(one, 0.99) / rig.percentile(quiet, 0.99) for one, quiet in zip(turns[kind], turns["quiet"])]
+        print(f"p99 {kind} / quiet: {median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})")
+    for kind, counted in answers.items():
+        print(f"unlocks of {kind} clients by status: {dict(counted)}")

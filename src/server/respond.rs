@@ -13,7 +13,6 @@ use http_body_util::Full;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::header::{CONNECTION, HeaderMap, HeaderValue, ORIGIN};
 use hyper::{Request, Response};
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::line::{Line, Lines};
 use super::watch::{Busy, Pulse};
@@ -39,7 +38,6 @@ pub(super) struct Connection {
     pub(super) waiting: Waiting,
     /// Requests that it may still make without being looked at.
     pub(super) allowance: Allowance,
-    pub(super) shutdown: CancellationToken,
 }
 
 /// Whose a request turned out to be.
@@ -163,8 +161,8 @@ fn answer<'a>(
             Some(passing) => Box::pin(changing_password(request, caller.clone(), passing, connection)).await?,
         };
         connection.traffic.added(response.body().sent().saturating_duration_since(begun));
-        let until = forward::is_event_stream(&response).then(|| Box::new(Until::shutdown(connection)));
-        Ok(response.map(|answer| Content::Theirs { answer, until }))
+        let events = forward::is_event_stream(&response).then(|| connection.traffic.stream());
+        Ok(response.map(|answer| Content::Theirs { answer, events }))
     }
 }
 
@@ -201,20 +199,8 @@ pub(super) struct Outgoing {
 enum Content {
     /// Our own words.
     Ours(Full<Bytes>),
-    /// PocketBase's, as they come; an event stream ends when we shut down, since nothing else would end it.
-    Theirs { answer: Answer, until: Option<Box<Until>> },
-}
-
-/// What ends a stream of events.
-struct Until {
-    shutdown: Pin<Box<WaitForCancellationFutureOwned>>,
-    _counted: metrics::Stream,
-}
-
-impl Until {
-    fn shutdown(connection: &Connection) -> Self {
-        Self { shutdown: Box::pin(connection.shutdown.clone().cancelled_owned()), _counted: connection.traffic.stream() }
-    }
+    /// PocketBase's, as they come; a stream of events, which is counted, ends when we drain, since nothing else would end it.
+    Theirs { answer: Answer, events: Option<metrics::Stream> },
 }
 
 impl Body for Outgoing {
@@ -225,10 +211,8 @@ impl Body for Outgoing {
         let this = &mut *self;
         match &mut this.content {
             Content::Ours(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
-            Content::Theirs { answer, until } => {
-                if let Some(until) = until
-                    && until.shutdown.as_mut().poll(cx).is_ready()
-                {
+            Content::Theirs { answer, events } => {
+                if events.is_some() && this.busy.pulse().is_worker_draining() {
                     return Poll::Ready(None);
                 }
                 let polled = Pin::new(answer).poll_frame(cx);

@@ -67,7 +67,7 @@ impl Worker {
         loop {
             tokio::select! {
                 arrival = arrivals.recv() => match arrival {
-                    Some(arrival) => self.serve(arrival, shutdown.clone()),
+                    Some(arrival) => self.serve(arrival),
                     None => break,
                 },
                 due = seconds.tick() => self.tick(due),
@@ -78,7 +78,7 @@ impl Worker {
         self.watch.drain();
         // Connections that were accepted before the listener closed may still be on their way.
         while let Some(arrival) = arrivals.recv().await {
-            self.serve(arrival, shutdown.clone());
+            self.serve(arrival);
         }
         self.tasks.close();
         let drained = timeout(self.app.config.drain_timeout.duration(), async {
@@ -107,7 +107,7 @@ impl Worker {
         self.pool.tick();
     }
 
-    fn serve(&self, arrival: Arrival, shutdown: CancellationToken) {
+    fn serve(&self, arrival: Arrival) {
         let Arrival { stream, caller, place, load } = arrival;
         let stream = match TcpStream::from_std(stream) {
             Ok(stream) => stream,
@@ -126,7 +126,6 @@ impl Worker {
             waiting: Arc::new(move |waits| pulsing.body_owed(waits)),
             pulse: Arc::clone(&pulse),
             allowance,
-            shutdown,
         };
         let io = Socket::new(stream, Arc::clone(&pulse));
         let task = self.tasks.spawn(serve_connection(io, Arc::new(connection), Arc::clone(&pulse), (place, load)));
