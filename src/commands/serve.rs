@@ -17,6 +17,7 @@ use super::hardening::refuse_dumps;
 use super::supervisor::{handed_over, say_ready, say_stopping};
 use crate::app::{App, SetupError};
 use crate::config::{Config, Credentials, MetricsListen};
+use crate::pocketbase::pipe;
 use crate::{monitor, server};
 
 /// Run the sidecar in front of PocketBase.
@@ -171,9 +172,9 @@ pub(super) fn leads_back(config: &Config) -> bool {
     config.listen.port() == url.port() && host.parse().is_ok_and(ours)
 }
 
-/// A connection costs a descriptor, and another one to PocketBase while it is answered; some are needed besides.
+/// A connection costs a descriptor, and another one to PocketBase while it is answered; some are needed besides, and two for each pipe.
 fn connections_within_limits(config: &Config) -> Result<usize, Failure> {
-    const SPARE: u64 = 100;
+    const SPARE: u64 = 100 + 2 * pipe::MOST as u64;
     const DEFAULT_MAX: u64 = 10_000;
     let limit = getrlimit(Resource::Nofile);
     if limit.current < limit.maximum {

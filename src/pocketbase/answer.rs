@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use hyper::Response;
 use hyper::body::{Body, Frame, SizeHint};
 
@@ -13,8 +13,12 @@ use super::exchange::Error;
 use super::framing::{Framing, Piece};
 use super::head::AnswerHead;
 use super::line::Line;
+use super::pipe::{Pipe, Piped, Portion};
 use super::pool::Pool;
 use super::sending::{Sending, Stopped};
+
+/// From how many bytes on, as far as that is known, what is left of a body is worth a pipe.
+const PIPED_FROM: u64 = 256 * 1024;
 
 /// The body of an answer. Read to its end it gives the connection back; dropped before, it closes it, so that PocketBase learns that
 /// nobody listens any more.
@@ -22,6 +26,9 @@ pub struct Answer {
     /// What has come and was not taken yet.
     arrived: Bytes,
     framing: Framing,
+    /// What the rest of a large body goes through.
+    pipe: Option<Arc<Pipe>>,
+    may_pipe: bool,
     sent: Instant,
     after_upload: bool,
     /// The connection, until it is no longer needed.
@@ -51,7 +58,8 @@ impl Answer {
         let AnswerHead { status, reason, headers, framing, keeps_alive } = head;
         let sending = (!sending.is_done()).then(|| Box::new(sending));
         let after_upload = sending.is_none();
-        let mut answer = Self { arrived, framing, sent, after_upload, lent: Some(Lent { line, pool, keeps_alive, sending }), broken: None };
+        let lent = Some(Lent { line, pool, keeps_alive, sending });
+        let mut answer = Self { arrived, framing, pipe: None, may_pipe: true, sent, after_upload, lent, broken: None };
         answer.let_go();
         let mut response = Response::new(answer);
         *response.status_mut() = status;
@@ -83,6 +91,38 @@ impl Answer {
             && self.framing.left() == Some(self.arrived.len() as u64)
         {
             lent.pool.put_back(lent.line);
+        }
+    }
+
+    /// The next frame, of which there are several kinds: this is for whoever can write what is in a pipe. `poll_frame` is for all others.
+    pub fn poll_portion(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Portion>, Error>>> {
+        match self.poll_pipe(cx) {
+            Some(polled) => polled.map(|piped| Some(Ok(Frame::data(Portion::Piped(piped))))),
+            None => Pin::new(self).poll_frame(cx).map_ok(|frame| frame.map_data(Portion::Here)),
+        }
+    }
+
+    /// What is left of a large body, through a pipe. None if it does not go that way, or not now: what a pipe holds has to leave it first.
+    fn poll_pipe(&mut self, cx: &mut Context<'_>) -> Option<Poll<Piped>> {
+        let Framing::Length(left @ 1..) = &mut self.framing else { return None };
+        let lent = self.lent.as_mut().filter(|lent| lent.sending.is_none() && self.arrived.is_empty() && self.broken.is_none())?;
+        if self.may_pipe && self.pipe.is_none() {
+            self.may_pipe = *left >= PIPED_FROM;
+            self.pipe = if self.may_pipe { Pipe::open() } else { None };
+        }
+        let pipe = self.pipe.as_ref().filter(|pipe| pipe.is_empty())?;
+        match lent.line.poll_fill(pipe, *left, cx) {
+            Poll::Pending => Some(Poll::Pending),
+            Poll::Ready(Ok(Some(piped))) => {
+                *left -= piped.remaining() as u64;
+                self.let_go();
+                Some(Poll::Ready(piped))
+            }
+            // A read says why.
+            Poll::Ready(Ok(None) | Err(_)) => {
+                (self.pipe, self.may_pipe) = (None, false);
+                None
+            }
         }
     }
 

@@ -12,11 +12,11 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_util::task::AtomicWaker;
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::ahead::Ahead;
+use super::pipe::{Pipe, Piped};
 use crate::config::PocketBaseUrl;
 
 /// One attempt. A host that drops packets must not use up more than the patience.
@@ -25,6 +25,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_millis(1000);
 /// What is read at once at first: enough for most answers, which are copied off the stack, so that a connection that waits holds no buffer.
 const FIRST_READ: usize = 16 * 1024;
 
+/// What is read at once of an answer that keeps coming, at most: it is held until the client has taken it. Most of a large answer is not read (`pipe`).
+const LONGEST_READ: usize = 128 * 1024;
+
 /// Seconds of a pool's clock, which begins with 1.
 pub(super) type Second = u32;
 
@@ -32,9 +35,8 @@ pub(super) type Second = u32;
 pub(super) struct Line {
     stream: TcpStream,
     debt: Arc<Debt>,
-    /// How much to read at once, as far as there is room ahead.
+    /// How much to read at once.
     appetite: usize,
-    ahead: Arc<Ahead>,
     /// Whether a byte has come since the last request.
     heard: bool,
     /// Whether it has answered a request.
@@ -79,10 +81,10 @@ impl Debt {
 
 impl Line {
     /// A new connection, on which the head of an answer may be owed for `limit` seconds of this clock.
-    pub(super) fn new(stream: TcpStream, clock: Arc<AtomicU32>, limit: Second, ahead: Arc<Ahead>) -> (Self, Watched) {
+    pub(super) fn new(stream: TcpStream, clock: Arc<AtomicU32>, limit: Second) -> (Self, Watched) {
         let debt = Arc::new(Debt { clock, limit, since: AtomicU32::new(0), creditor: AtomicWaker::new() });
         let watched = Watched(Arc::downgrade(&debt));
-        (Self { stream, debt, appetite: FIRST_READ, ahead, heard: false, is_used: false }, watched)
+        (Self { stream, debt, appetite: FIRST_READ, heard: false, is_used: false }, watched)
     }
 
     /// Whether nothing came while nobody asked: neither the end of the connection nor a byte, as far as the event loop has heard. `surely`
@@ -121,21 +123,33 @@ impl Line {
     /// What has come, at most `left` bytes of it if that is known; nothing at the end of the connection.
     pub(super) fn poll_read(&mut self, left: Option<u64>, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
         let left = left.and_then(|left| usize::try_from(left).ok()).unwrap_or(usize::MAX);
-        let room = self.appetite.min(self.ahead.room()).min(left);
-        let bytes = if room <= FIRST_READ {
+        let most = self.appetite.min(left);
+        let bytes = if most <= FIRST_READ {
             let mut scratch = [MaybeUninit::uninit(); FIRST_READ];
-            let mut buffer = ReadBuf::uninit(&mut scratch[..room]);
+            let mut buffer = ReadBuf::uninit(&mut scratch[..most]);
             ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
             Bytes::copy_from_slice(buffer.filled())
         } else {
             ready!(self.stream.poll_read_ready(cx))?;
-            let mut buffer = BytesMut::with_capacity(room);
+            let mut buffer = BytesMut::with_capacity(most);
             ready!(pin!(self.stream.read_buf(&mut buffer)).poll(cx))?;
-            self.ahead.hold(buffer)
+            buffer.freeze()
         };
         self.heard |= !bytes.is_empty();
-        self.appetite = if bytes.len() == room { room * 8 } else { bytes.len().next_power_of_two() }.max(FIRST_READ);
+        let next = if bytes.len() == most { most * 8 } else { bytes.len().next_power_of_two() };
+        self.appetite = next.clamp(FIRST_READ, LONGEST_READ);
         Poll::Ready(Ok(bytes))
+    }
+
+    /// Moves what has come into this empty pipe, at most `left` bytes of it. Nothing at the end of the connection.
+    pub(super) fn poll_fill(&mut self, pipe: &Arc<Pipe>, left: u64, cx: &mut Context<'_>) -> Poll<io::Result<Option<Piped>>> {
+        loop {
+            ready!(self.stream.poll_read_ready(cx))?;
+            match self.stream.try_io(Interest::READABLE, || pipe.fill(&self.stream, left)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                filled => return Poll::Ready(filled.map(|moved| (moved > 0).then(|| Piped::all(pipe)))),
+            }
+        }
     }
 
     /// Writes some of it.

@@ -1,7 +1,6 @@
 //! PocketBase: as a server that we pass requests to, and as our store.
 
 pub mod admin;
-mod ahead;
 mod answer;
 pub mod batch;
 pub mod body;
@@ -19,6 +18,7 @@ pub mod http;
 pub mod inspect;
 mod line;
 pub mod outage;
+pub mod pipe;
 pub mod pool;
 pub mod readiness;
 pub mod refusal;

@@ -9,7 +9,6 @@ use hyper::{Request, Response};
 use parking_lot::Mutex;
 use tokio::time::{sleep, timeout};
 
-use super::ahead::Ahead;
 pub use super::answer::Answer;
 use super::body::RequestBody;
 pub use super::exchange::Error;
@@ -32,7 +31,6 @@ pub struct Pool {
     outage: Arc<Outage>,
     /// Counts seconds, for all that needs no finer clock and no timer of its own.
     clock: Arc<AtomicU32>,
-    ahead: Arc<Ahead>,
     /// Most recently used last.
     idle: Mutex<Vec<Idle>>,
     /// All connections, lent or not.
@@ -48,7 +46,7 @@ impl Pool {
     /// An empty pool; `answer_within` bounds how long nothing may happen between a request and the head of its answer.
     pub fn new(url: PocketBaseUrl, answer_within: Duration, outage: Arc<Outage>) -> Self {
         let clock = Arc::new(AtomicU32::new(1));
-        Self { url, answer_within, outage, clock, ahead: Arc::default(), idle: Mutex::default(), watched: Mutex::default() }
+        Self { url, answer_within, outage, clock, idle: Mutex::default(), watched: Mutex::default() }
     }
 
     /// Sends a request once, on a kept connection if there is one. `lines` stand in its head as they are, after its headers.
@@ -130,7 +128,7 @@ impl Pool {
             match dial(&self.url).await {
                 Ok(stream) => {
                     let limit = Second::try_from(self.answer_within.as_secs()).unwrap_or(Second::MAX);
-                    let (line, watched) = Line::new(stream, Arc::clone(&self.clock), limit, Arc::clone(&self.ahead));
+                    let (line, watched) = Line::new(stream, Arc::clone(&self.clock), limit);
                     metrics::UPSTREAM_CONNECTS.one(["connected"]);
                     self.outage.succeeded(&self.url);
                     self.watched.lock().push(watched);
@@ -176,7 +174,7 @@ mod tests {
             other.set_zero_linger().expect("a socket");
             drop(other);
         };
-        let (mut line, _watched) = Line::new(stream, Arc::new(AtomicU32::new(1)), 5, Arc::default());
+        let (mut line, _watched) = Line::new(stream, Arc::new(AtomicU32::new(1)), 5);
         let request = Request::builder().method(method).uri("/x").body(RequestBody::Empty).expect("a request");
         let (mut sending, mut room) = Sending::new(request, "");
         let attempt = if before {

@@ -21,6 +21,7 @@ use crate::app::App;
 use crate::error::Error;
 use crate::forward::{self, Caller, Passing, Waiting};
 use crate::metrics::{self, Class, Traffic};
+use crate::pocketbase::pipe::Portion;
 use crate::pocketbase::pool::{self, Answer, Pool};
 use crate::rates::Allowance;
 use crate::reply::Reply;
@@ -204,18 +205,20 @@ enum Content {
 }
 
 impl Body for Outgoing {
-    type Data = Bytes;
+    type Data = Portion;
     type Error = pool::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, pool::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Portion>, pool::Error>>> {
         let this = &mut *self;
         match &mut this.content {
-            Content::Ours(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
+            Content::Ours(body) => {
+                Pin::new(body).poll_frame(cx).map_ok(|frame| frame.map_data(Portion::Here)).map_err(|never| match never {})
+            }
             Content::Theirs { answer, events } => {
                 if events.is_some() && this.busy.pulse().is_worker_draining() {
                     return Poll::Ready(None);
                 }
-                let polled = Pin::new(answer).poll_frame(cx);
+                let polled = answer.poll_portion(cx);
                 this.busy.pulse().upstream_silent(polled.is_pending());
                 polled
             }

@@ -8,10 +8,11 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::watch::Pulse;
+use crate::pocketbase::pipe::Pipe;
 
 /// The head and the body of a small answer are written as one piece: the kernel takes longer to look at two than we to copy them.
 const GATHERED: usize = 1024;
@@ -38,6 +39,22 @@ impl Socket {
     /// Whether there is something to read, be it the end.
     pub(super) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.unread.is_empty() { self.stream.poll_read_ready(cx) } else { Poll::Ready(Ok(())) }
+    }
+
+    /// Writes some of what is in a pipe.
+    fn poll_empty(&self, pipe: &Pipe, most: usize, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let polled = loop {
+            match self.stream.poll_write_ready(cx) {
+                Poll::Pending => break Poll::Pending,
+                Poll::Ready(Err(error)) => break Poll::Ready(Err(error)),
+                Poll::Ready(Ok(())) => {}
+            }
+            match self.stream.try_io(Interest::WRITABLE, || pipe.empty(&self.stream, most)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                written => break Poll::Ready(written),
+            }
+        };
+        self.note(polled, |_| pipe.empty(&self.stream, most))
     }
 
     /// What became of a write. `again` writes past the event loop.
@@ -73,11 +90,20 @@ impl AsyncRead for Socket {
 
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if let Some(pipe) = Pipe::behind(bytes) {
+            return self.poll_empty(&pipe, bytes.len(), cx);
+        }
         let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.note(polled, |socket| socket.send(bytes))
     }
 
     fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        // Up to what is in a pipe, or that alone.
+        let bytes = match bytes.iter().position(|part| Pipe::behind(part).is_some()) {
+            Some(0) => return self.poll_write(cx, &bytes[0]),
+            Some(piped) => &bytes[..piped],
+            None => bytes,
+        };
         let length: usize = bytes.iter().map(|part| part.len()).sum();
         if length > GATHERED {
             let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bytes);

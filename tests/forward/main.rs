@@ -4,6 +4,7 @@
 mod answers;
 mod bytes;
 mod outages;
+mod pipes;
 mod stopping;
 #[path = "../support/mod.rs"]
 mod support;
