@@ -170,9 +170,7 @@ impl Pulse {
     pub(super) fn is_draining(&self, cx: &Context<'_>) -> bool {
         self.waker.get_or_init(|| cx.waker().clone());
         let phase = self.phase.load(Ordering::Relaxed);
-        self.is_worker_draining()
-            && phase != Phase::Head as u8
-            && (!self.is_idle() || self.worker.parting.load(Ordering::Relaxed))
+        self.is_worker_draining() && phase != Phase::Head as u8 && (!self.is_idle() || self.worker.parting.load(Ordering::Relaxed))
     }
 
     /// Whether a stream that would never end is to end now. Its connection's task is woken when that becomes so.
