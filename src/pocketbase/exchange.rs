@@ -7,9 +7,11 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::header::HeaderMap;
+use parking_lot::Mutex;
 
 use super::framing::Malformed;
 use super::head::{AnswerHead, Head};
+use super::known::KnownHeads;
 use super::line::Line;
 use super::sending::{Sending, Stopped};
 
@@ -64,12 +66,17 @@ impl Error {
 
 /// Sends a request and waits for the head of its answer, which comes with what of the body came along. The answer may begin before the
 /// request is sent whole; what is left is `sending`'s. The headers are put into `room`, which is given away with them.
-pub(super) async fn exchange(line: &mut Line, sending: &mut Sending, room: &mut HeaderMap) -> Result<(AnswerHead, Bytes), Error> {
+pub(super) async fn exchange(
+    line: &mut Line,
+    sending: &mut Sending,
+    room: &mut HeaderMap,
+    known: &Mutex<KnownHeads>,
+) -> Result<(AnswerHead, Bytes), Error> {
     let mut arrived = Bytes::new();
     // Why nothing more can be written: PocketBase may have answered nevertheless.
     let mut stopped = None;
     line.begin();
-    let answered = poll_fn(|cx| poll(line, sending, room, &mut arrived, &mut stopped, cx)).await;
+    let answered = poll_fn(|cx| poll(line, sending, room, known, &mut arrived, &mut stopped, cx)).await;
     line.end(answered.is_ok());
     answered.map(|head| (head, arrived))
 }
@@ -78,6 +85,7 @@ fn poll(
     line: &mut Line,
     sending: &mut Sending,
     room: &mut HeaderMap,
+    known: &Mutex<KnownHeads>,
     arrived: &mut Bytes,
     stopped: &mut Option<io::Error>,
     cx: &mut Context<'_>,
@@ -100,7 +108,7 @@ fn poll(
         };
         *arrived = if arrived.is_empty() { bytes } else { [&arrived[..], &bytes].concat().into() };
         while !arrived.is_empty() {
-            match Head::take(arrived, room, sending.asks_for_head).map_err(Error::Malformed)? {
+            match Head::take(arrived, room, known, sending.asks_for_head).map_err(Error::Malformed)? {
                 Some(Head::Answer(head)) => return Poll::Ready(Ok(head)),
                 Some(Head::Interim(status)) if status == StatusCode::CONTINUE => sending.invite(),
                 Some(Head::Interim(_)) => {}

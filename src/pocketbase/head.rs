@@ -7,7 +7,10 @@ use hyper::StatusCode;
 use hyper::ext::ReasonPhrase;
 use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
 
+use parking_lot::Mutex;
+
 use super::framing::{Framing, Malformed};
+use super::known::KnownHeads;
 
 /// As many as hyper reads of a client's.
 const MOST_HEADERS: usize = 100;
@@ -32,8 +35,22 @@ pub(super) struct AnswerHead {
 }
 
 impl Head {
-    /// Takes a head off what has arrived; none if it is not whole yet. The headers are put into `room`, which is left empty.
-    pub(super) fn take(arrived: &mut Bytes, room: &mut HeaderMap, asked_for_head: bool) -> Result<Option<Self>, Malformed> {
+    /// Takes a head off what has arrived; none if it is not whole yet. The headers of one that is not like any that is known are put into
+    /// `room`, which is left empty.
+    pub(super) fn take(
+        arrived: &mut Bytes,
+        room: &mut HeaderMap,
+        known: &Mutex<KnownHeads>,
+        asked_for_head: bool,
+    ) -> Result<Option<Self>, Malformed> {
+        if let Some((head, length)) = known.lock().recall(arrived, asked_for_head) {
+            arrived.advance(length);
+            return Ok(Some(Self::Answer(head)));
+        }
+        Self::read(arrived, room, known, asked_for_head)
+    }
+
+    fn read(arrived: &mut Bytes, room: &mut HeaderMap, known: &Mutex<KnownHeads>, asked_for_head: bool) -> Result<Option<Self>, Malformed> {
         let mut found = [const { MaybeUninit::uninit() }; MOST_HEADERS];
         let mut said = httparse::Response::new(&mut []);
         let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut said, arrived, &mut found);
@@ -58,9 +75,12 @@ impl Head {
                 lines.note(&name, &value)?;
                 room.append(name, value);
             }
+            let read = lines;
             let framing = lines.framing(status, asked_for_head)?;
             let headers = lines.cleared(std::mem::take(room));
-            Self::Answer(AnswerHead { status, reason, headers, framing, keeps_alive: lines.keeps_alive })
+            let head = AnswerHead { status, reason, headers, framing, keeps_alive: lines.keeps_alive };
+            known.lock().remember(arrived.slice(..length), &said, &head, read);
+            Self::Answer(head)
         };
         arrived.advance(length);
         Ok(Some(head))
@@ -68,17 +88,17 @@ impl Head {
 }
 
 /// What the lines of a head say about the connection.
-#[derive(Default)]
-struct Lines {
-    length: Option<u64>,
+#[derive(Clone, Copy, Default)]
+pub(super) struct Lines {
+    pub(super) length: Option<u64>,
     lengths: usize,
     chunked: bool,
-    keeps_alive: bool,
+    pub(super) keeps_alive: bool,
     closes: bool,
 }
 
 impl Lines {
-    fn note(&mut self, name: &HeaderName, value: &HeaderValue) -> Result<(), Malformed> {
+    pub(super) fn note(&mut self, name: &HeaderName, value: &HeaderValue) -> Result<(), Malformed> {
         if name == CONTENT_LENGTH {
             let length = number(value.as_bytes()).ok_or(Malformed::Other("the length of the body cannot be read"))?;
             if self.length.is_some_and(|other| other != length) {
@@ -102,7 +122,7 @@ impl Lines {
     }
 
     /// RFC 9112, 6.3.
-    fn framing(&mut self, status: StatusCode, asked_for_head: bool) -> Result<Framing, Malformed> {
+    pub(super) fn framing(&mut self, status: StatusCode, asked_for_head: bool) -> Result<Framing, Malformed> {
         if asked_for_head || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED {
             return Ok(Framing::Length(0));
         }
@@ -137,7 +157,7 @@ mod tests {
     use super::*;
 
     fn take(text: &str) -> Result<Option<Head>, Malformed> {
-        Head::take(&mut Bytes::from(text.to_owned()), &mut HeaderMap::new(), false)
+        Head::take(&mut Bytes::from(text.to_owned()), &mut HeaderMap::new(), &Mutex::default(), false)
     }
 
     fn answer(text: &str) -> AnswerHead {
@@ -153,11 +173,13 @@ mod tests {
         let whole: Vec<u8> = text.chars().map(|letter| letter as u8).collect();
         for end in 0..whole.len() - 2 {
             let mut arrived = Bytes::copy_from_slice(&whole[..end]);
-            assert!(matches!(Head::take(&mut arrived, &mut HeaderMap::new(), false), Ok(None)), "{end}");
+            assert!(matches!(Head::take(&mut arrived, &mut HeaderMap::new(), &Mutex::default(), false), Ok(None)), "{end}");
             assert_eq!(arrived.len(), end);
         }
         let mut arrived = Bytes::from(whole);
-        let Ok(Some(Head::Answer(head))) = Head::take(&mut arrived, &mut HeaderMap::new(), false) else { panic!("no head") };
+        let Ok(Some(Head::Answer(head))) = Head::take(&mut arrived, &mut HeaderMap::new(), &Mutex::default(), false) else {
+            panic!("no head")
+        };
         assert_eq!((head.status, &arrived[..], head.keeps_alive), (StatusCode::OK, &b"ok"[..], true));
         assert!(head.reason.is_none() && matches!(head.framing, Framing::Length(2)));
         let values: Vec<&[u8]> = head.headers.get_all("x-a").iter().map(HeaderValue::as_bytes).collect();
@@ -182,7 +204,7 @@ mod tests {
             assert!(head.headers.get_all(CONTENT_LENGTH).iter().count() <= 1);
         }
         let mut arrived = Bytes::from_static(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n");
-        let head = Head::take(&mut arrived, &mut HeaderMap::new(), true);
+        let head = Head::take(&mut arrived, &mut HeaderMap::new(), &Mutex::default(), true);
         assert!(matches!(head, Ok(Some(Head::Answer(AnswerHead { framing: Framing::Length(0), .. })))), "of a HEAD");
     }
 

@@ -16,6 +16,7 @@ mod head;
 pub mod health;
 pub mod http;
 pub mod inspect;
+mod known;
 mod line;
 pub mod outage;
 pub mod pipe;

@@ -13,6 +13,7 @@ pub use super::answer::Answer;
 use super::body::RequestBody;
 pub use super::exchange::Error;
 use super::exchange::exchange;
+use super::known::KnownHeads;
 use super::line::{Line, Second, Watched, dial};
 use super::outage::Outage;
 use super::sending::Sending;
@@ -31,6 +32,7 @@ pub struct Pool {
     outage: Arc<Outage>,
     /// Counts seconds, for all that needs no finer clock and no timer of its own.
     clock: Arc<AtomicU32>,
+    known: Mutex<KnownHeads>,
     /// Most recently used last.
     idle: Mutex<Vec<Idle>>,
     /// All connections, lent or not.
@@ -46,7 +48,7 @@ impl Pool {
     /// An empty pool; `answer_within` bounds how long nothing may happen between a request and the head of its answer.
     pub fn new(url: PocketBaseUrl, answer_within: Duration, outage: Arc<Outage>) -> Self {
         let clock = Arc::new(AtomicU32::new(1));
-        Self { url, answer_within, outage, clock, idle: Mutex::default(), watched: Mutex::default() }
+        Self { url, answer_within, outage, clock, known: Mutex::default(), idle: Mutex::default(), watched: Mutex::default() }
     }
 
     /// Sends a request once, on a kept connection if there is one. `lines` stand in its head as they are, after its headers.
@@ -68,12 +70,12 @@ impl Pool {
                 None => self.connect_in_time().await?,
             };
             let mut sent = Instant::now();
-            let mut answered = exchange(&mut line, &mut sending, &mut room).await;
+            let mut answered = exchange(&mut line, &mut sending, &mut room, &self.known).await;
             if is_harmless(&answered, &line, &sending) {
                 line = self.connect_in_time().await?;
                 sending.rewind();
                 sent = Instant::now();
-                answered = exchange(&mut line, &mut sending, &mut room).await;
+                answered = exchange(&mut line, &mut sending, &mut room, &self.known).await;
             }
             match answered {
                 Ok(head) => Ok(Answer::new(head, sent, line, Arc::clone(self), sending)),
@@ -176,12 +178,12 @@ mod tests {
         };
         let (mut line, _watched) = Line::new(stream, Arc::new(AtomicU32::new(1)), 5);
         let request = Request::builder().method(method).uri("/x").body(RequestBody::Empty).expect("a request");
-        let (mut sending, mut room) = Sending::new(request, "");
+        let ((mut sending, mut room), known) = (Sending::new(request, ""), Mutex::default());
         let attempt = if before {
             reset.await;
-            exchange(&mut line, &mut sending, &mut room).await
+            exchange(&mut line, &mut sending, &mut room, &known).await
         } else {
-            tokio::join!(exchange(&mut line, &mut sending, &mut room), reset).0
+            tokio::join!(exchange(&mut line, &mut sending, &mut room, &known), reset).0
         };
         assert_eq!(sending.has_begun(), !before);
         is_harmless(&attempt, &line, &sending)
