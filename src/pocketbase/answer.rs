@@ -28,6 +28,7 @@ pub struct Answer {
     framing: Framing,
     /// What the rest of a large body goes through.
     pipe: Option<Arc<Pipe>>,
+    /// Whether it is still to be decided if there is one.
     may_pipe: bool,
     sent: Instant,
     after_upload: bool,
@@ -106,9 +107,8 @@ impl Answer {
     fn poll_pipe(&mut self, cx: &mut Context<'_>) -> Option<Poll<Piped>> {
         let Framing::Length(left @ 1..) = &mut self.framing else { return None };
         let lent = self.lent.as_mut().filter(|lent| lent.sending.is_none() && self.arrived.is_empty() && self.broken.is_none())?;
-        if self.may_pipe && self.pipe.is_none() {
-            self.may_pipe = *left >= PIPED_FROM;
-            self.pipe = if self.may_pipe { Pipe::open() } else { None };
+        if std::mem::take(&mut self.may_pipe) && *left >= PIPED_FROM {
+            self.pipe = Pipe::open();
         }
         let pipe = self.pipe.as_ref().filter(|pipe| pipe.is_empty())?;
         match lent.line.poll_fill(pipe, *left, cx) {
@@ -118,9 +118,9 @@ impl Answer {
                 self.let_go();
                 Some(Poll::Ready(piped))
             }
-            // A read says why.
+            // A read sees that, too.
             Poll::Ready(Ok(None) | Err(_)) => {
-                (self.pipe, self.may_pipe) = (None, false);
+                self.pipe = None;
                 None
             }
         }

@@ -21,7 +21,7 @@ const LONGEST_HEAD: usize = 64 * 1024;
 /// Why a request did not get an answer from PocketBase, or not the whole of it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No connection could be made: nothing was sent.
+    /// No connection could be made, or it ended at once: nothing was sent.
     #[error("PocketBase cannot be reached")]
     Unreachable(#[source] io::Error),
     /// The connection ended before the end of the answer: whether the request was carried out is not known.

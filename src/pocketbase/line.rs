@@ -25,7 +25,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_millis(1000);
 /// What is read at once at first: enough for most answers, which are copied off the stack, so that a connection that waits holds no buffer.
 const FIRST_READ: usize = 16 * 1024;
 
-/// What is read at once of an answer that keeps coming, at most: it is held until the client has taken it. Most of a large answer is not read (`pipe`).
+/// What is read at once of an answer that keeps coming, at most: it is held until the client has taken it.
 const LONGEST_READ: usize = 128 * 1024;
 
 /// Seconds of a pool's clock, which begins with 1.

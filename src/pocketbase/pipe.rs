@@ -12,14 +12,15 @@ use bytes::{Buf, Bytes};
 use parking_lot::Mutex;
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 
-/// Pipes at once in the whole process: 32 MB, of the kernel's memory. Answers beyond that are read and written as usual.
+/// Pipes at once in the whole process. Answers beyond that are read and written as usual. An unprivileged user may have 64 of this length
+/// (`/proc/sys/fs/pipe-user-pages-soft`).
 pub const MOST: usize = 32;
-/// What a pipe may hold: as much as an unprivileged process may ask for (`/proc/sys/fs/pipe-max-size`).
+/// What a pipe may hold, in bytes and in pages: as much as an unprivileged process may ask for (`/proc/sys/fs/pipe-max-size`).
 const LENGTH: usize = 1024 * 1024;
 
 /// The pipes there are, each at its place.
 static PIPES: [Mutex<Weak<Pipe>>; MOST] = [const { Mutex::new(Weak::new()) }; MOST];
-/// The stand-ins of each, at the same place. It is never touched, so that the kernel gives no memory for it.
+/// The stand-ins of each, at the same place. Nobody touches them, so that the kernel gives hardly any memory for them.
 static STAND_INS: OnceLock<Vec<u8>> = OnceLock::new();
 
 /// A pipe for one answer.
@@ -70,6 +71,7 @@ impl Pipe {
 
     /// Moves into this empty pipe what has come on a socket, but not more than `most` bytes; how many they were.
     pub(super) fn fill(&self, from: impl AsFd, most: u64) -> io::Result<usize> {
+        debug_assert!(self.is_empty());
         let most = usize::try_from(most).map_or(LENGTH, |most| most.min(LENGTH));
         let moved = splice(from, None, &self.inlet, None, most, SpliceFlags::NONBLOCK)?;
         self.inside.store(moved, Ordering::Relaxed);
@@ -77,7 +79,7 @@ impl Pipe {
     }
 
     /// Moves at most `most` bytes of it to a socket; how many it took.
-    pub fn empty(&self, to: impl AsFd, most: usize) -> io::Result<usize> {
+    pub fn pour(&self, to: impl AsFd, most: usize) -> io::Result<usize> {
         if most > self.inside.load(Ordering::Relaxed) {
             return Err(io::Error::other("the pipe does not hold what is to be taken out of it"));
         }
@@ -151,8 +153,8 @@ mod tests {
             assert_eq!(piped.chunk().len(), text.len() - 1);
             let found = Pipe::behind(piped.chunk()).expect("a stand-in");
             assert!(Arc::ptr_eq(&found, pipe) && !pipe.is_empty());
-            found.empty(&to, text.len()).expect("a socket");
-            assert!(pipe.is_empty() && found.empty(&to, 1).is_err());
+            found.pour(&to, text.len()).expect("a socket");
+            assert!(pipe.is_empty() && found.pour(&to, 1).is_err());
             let mut received = vec![0; text.len()];
             receiver.read_exact(&mut received).expect("what went in");
             assert_eq!(received, text.as_bytes());

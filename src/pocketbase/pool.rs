@@ -54,8 +54,8 @@ impl Pool {
     /// Sends a request once, on a kept connection if there is one. `lines` stand in its head as they are, after its headers.
     ///
     /// There are two cases in which a second attempt, on a new connection, is safe: nothing was sent; or it was a kept connection that
-    /// PocketBase closed at this very moment, before a byte of the answer to a safe method without a body. There is no third attempt. A connection that is refused is
-    /// tried again for 2.5 s, since nothing was sent; not once PocketBase has been away for longer than that.
+    /// PocketBase closed at this very moment, before a byte of the answer to a safe method without a body. There is no third attempt.
+    /// A connection that is refused is tried again for 2.5 s, since nothing was sent; not once PocketBase has been away for longer.
     ///
     /// Not an `async fn`: it would hold the request twice.
     pub fn send<'a>(

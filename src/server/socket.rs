@@ -42,19 +42,19 @@ impl Socket {
     }
 
     /// Writes some of what is in a pipe.
-    fn poll_empty(&self, pipe: &Pipe, most: usize, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    fn poll_pour(&self, pipe: &Pipe, most: usize, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let polled = loop {
             match self.stream.poll_write_ready(cx) {
                 Poll::Pending => break Poll::Pending,
                 Poll::Ready(Err(error)) => break Poll::Ready(Err(error)),
                 Poll::Ready(Ok(())) => {}
             }
-            match self.stream.try_io(Interest::WRITABLE, || pipe.empty(&self.stream, most)) {
+            match self.stream.try_io(Interest::WRITABLE, || pipe.pour(&self.stream, most)) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 written => break Poll::Ready(written),
             }
         };
-        self.note(polled, |_| pipe.empty(&self.stream, most))
+        self.note(polled, |_| pipe.pour(&self.stream, most))
     }
 
     /// What became of a write. `again` writes past the event loop.
@@ -91,7 +91,7 @@ impl AsyncRead for Socket {
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if let Some(pipe) = Pipe::behind(bytes) {
-            return self.poll_empty(&pipe, bytes.len(), cx);
+            return self.poll_pour(&pipe, bytes.len(), cx);
         }
         let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.note(polled, |socket| socket.send(bytes))

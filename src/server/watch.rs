@@ -124,6 +124,9 @@ impl Pulse {
         self.mark(&self.write_blocked_since, !taken);
         if taken && self.is_idle() {
             self.enter(Phase::Idle);
+        } else if taken && self.phase.load(Ordering::Relaxed) == Phase::Head as u8 {
+            // The end of the last answer, behind which the next request waits.
+            self.enter(Phase::Head);
         }
     }
 
@@ -185,12 +188,12 @@ impl Pulse {
             since => now.saturating_sub(since) > limit,
         };
         let phase = self.phase.load(Ordering::Relaxed);
-        // An answer that is not yet out keeps its connection from being idle; the stall limit is there for it.
+        // An answer that is not yet out keeps its connection from being idle, and the next request waiting; the stall limit is there for it.
         let unwritten = self.write_blocked_since.load(Ordering::Relaxed) != 0;
         if self.is_idle() && !unwritten && waited(&self.phase_since, limits.idle) {
             return Some(Overdue::Idle);
         }
-        if phase == Phase::Head as u8 && waited(&self.phase_since, limits.head) {
+        if phase == Phase::Head as u8 && !unwritten && waited(&self.phase_since, limits.head) {
             return Some(Overdue::Head);
         }
         if phase == Phase::Lingering as u8 && waited(&self.phase_since, LINGER) {

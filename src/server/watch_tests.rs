@@ -40,6 +40,21 @@ fn a_connection_whose_last_answer_is_not_out_is_not_idle() {
 }
 
 #[test]
+fn a_head_that_waits_behind_the_last_answer_has_its_time_from_the_end_of_that() {
+    let (worker, pulse) = at(1);
+    drop(Busy::begin(&pulse));
+    pulse.wrote(false);
+    pulse.heard();
+    worker.clock.store(50, Ordering::Relaxed);
+    assert_eq!(pulse.overdue(&LIMITS), None);
+    pulse.wrote(true);
+    worker.clock.store(80, Ordering::Relaxed);
+    assert_eq!(pulse.overdue(&LIMITS), None);
+    worker.clock.store(81, Ordering::Relaxed);
+    assert_eq!(pulse.overdue(&LIMITS), Some(Overdue::Head));
+}
+
+#[test]
 fn a_busy_connection_has_no_total_limit() {
     let (worker, pulse) = at(1);
     let busy = Busy::begin(&pulse);

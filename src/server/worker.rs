@@ -32,7 +32,7 @@ use crate::rates::Allowance;
 
 /// The head of a request. PocketBase takes 1 MiB; what browsers and SDKs send stays far below this.
 const HEAD_MAX: usize = 64 * 1024;
-/// What is held for a client that reads slowly, here and once more at the connection to PocketBase.
+/// Below this hyper asks for more of an answer, which is then read (`pocketbase::line`) or in a pipe.
 const BUFFER_MAX: usize = 64 * 1024;
 /// A client that asks for nothing between two looks holds no buffers.
 const LOOK: Duration = Duration::from_millis(250);
@@ -146,6 +146,8 @@ async fn serve_connection(mut socket: Socket, connection: Arc<Connection>, pulse
             http1::Builder::new()
                 .max_header_size(HEAD_MAX)
                 .max_buf_size(BUFFER_MAX)
+                // It must not copy an answer: some of it is in a pipe, and not where it seems to be.
+                .writev(true)
                 // The watch does this, without a timer for each request.
                 .header_read_timeout(None)
                 .serve_connection(TokioIo::new(socket), service),

@@ -76,6 +76,26 @@ fn large_and_small_answers_to_pipelined_requests_come_in_their_order() {
 }
 
 #[test]
+fn there_are_so_many_pipes_and_no_more() {
+    let upstream = contents();
+    let sidecar = Sidecar::start(upstream.address, &[]);
+    let quiet = warm(&sidecar);
+    let mut lazy: Vec<TcpStream> = Vec::new();
+    for count in [1, CROWD] {
+        while lazy.len() < count {
+            let mut stream = sidecar.connect();
+            ask(&mut stream, lazy.len(), 30_000_000);
+            stream.read_exact(&mut [0; 50_000]).expect("the first bytes");
+            lazy.push(stream);
+        }
+        // A client, PocketBase, and two ends of a pipe.
+        until("each has what it needs", || sidecar.descriptors() == quiet + 2 * count + 2 * count.min(32));
+    }
+    drop(lazy);
+    until("every descriptor comes back", || sidecar.descriptors() <= quiet);
+}
+
+#[test]
 fn clients_that_leave_in_the_middle_take_nothing_along() {
     let upstream = contents();
     let sidecar = Sidecar::start(upstream.address, &[]);
