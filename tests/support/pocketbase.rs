@@ -237,6 +237,17 @@ fn copy(from: &Path, to: &Path, prefix: &str) {
     }
 }
 
+/// An address that nobody else is given while its PocketBase is away: below the ports that the kernel gives to whoever asks for any, and never
+/// twice in a process.
 fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port")
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    const PORTS: std::ops::Range<u32> = 12_000..32_000;
+    loop {
+        let offset = std::process::id() * 64 + NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = PORTS.start + offset % (PORTS.end - PORTS.start);
+        let address = SocketAddr::from(([127, 0, 0, 1], u16::try_from(port).expect("a port")));
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
 }
