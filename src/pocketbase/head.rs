@@ -79,7 +79,7 @@ impl Head {
             let framing = lines.framing(status, asked_for_head)?;
             let headers = lines.cleared(std::mem::take(room));
             let head = AnswerHead { status, reason, headers, framing, keeps_alive: lines.keeps_alive };
-            known.lock().remember(arrived.slice(..length), &said, &head, read);
+            known.lock().remember(&arrived[..length], &said, &head, read);
             Self::Answer(head)
         };
         arrived.advance(length);
