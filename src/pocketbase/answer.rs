@@ -133,6 +133,8 @@ impl Answer {
             }
             let Some(lent) = &mut self.lent else { return Poll::Ready(Err(Error::early_end())) };
             lent.poll_sending(cx)?;
+            // All of it was taken. What held it is given back now and not with the next read, which may be an hour away.
+            self.arrived = Bytes::new();
             self.arrived = ready!(lent.line.poll_read(self.framing.left(), cx)).map_err(Error::Cut)?;
             if self.arrived.is_empty() {
                 let ends = matches!(self.framing, Framing::UntilClose);

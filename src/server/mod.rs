@@ -3,6 +3,7 @@
 //! One thread accepts and gives each connection to the worker that holds the fewest. A worker is one thread with its own event loop and
 //! its own connections to PocketBase, so that a request never changes threads.
 
+mod batches;
 mod limits;
 mod line;
 mod respond;
@@ -74,7 +75,7 @@ fn start_workers(app: &Arc<App>, places: &Arc<Places>, shutdown: &CancellationTo
             let (app, places, shutdown) = (Arc::clone(app), Arc::clone(places), shutdown.clone());
             let traffic = Traffic::new();
             let counted = Arc::clone(&traffic);
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().on_thread_park(batches::turn_ends).build()?;
             let thread = std::thread::Builder::new()
                 .name(format!("worker-{number}"))
                 .spawn(move || runtime.block_on(Worker::new(app, places, counted).run(arrivals, shutdown)))?;

@@ -14,6 +14,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::header::{CONNECTION, HeaderMap, HeaderValue, ORIGIN};
 use hyper::{Request, Response};
 
+use super::batches;
 use super::line::{Line, Lines};
 use super::watch::{Busy, Pulse};
 use crate::address::Network;
@@ -219,6 +220,9 @@ impl Body for Outgoing {
                     return Poll::Ready(None);
                 }
                 let polled = answer.poll_portion(cx);
+                if events.is_some() && polled.is_ready() {
+                    batches::passed();
+                }
                 this.busy.pulse().upstream_silent(polled.is_pending());
                 polled
             }
