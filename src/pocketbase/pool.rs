@@ -24,6 +24,8 @@ use crate::metrics;
 const IDLE_LIMIT: Second = 60;
 /// Idle connections kept; a burst's surplus is closed.
 const IDLE_MAX: usize = 128;
+/// A PocketBase that ends can cut a kept connection and a new one that it had not accepted yet; after that it refuses.
+const ATTEMPTS: u32 = 3;
 
 /// Connections of one worker thread to PocketBase.
 pub struct Pool {
@@ -53,8 +55,8 @@ impl Pool {
 
     /// Sends a request once, on a kept connection if there is one. `lines` stand in its head as they are, after its headers.
     ///
-    /// There are two cases in which a second attempt, on a new connection, is safe: nothing was sent; or it was a kept connection that
-    /// PocketBase closed at this very moment, before a byte of the answer to a safe method without a body. There is no third attempt.
+    /// There are two cases in which another attempt, on a new connection, is safe: nothing was sent; or it was a kept connection that
+    /// PocketBase closed at this very moment, before a byte of the answer to a safe method without a body. There are three at most.
     /// A connection that is refused is tried again for 2.5 s, since nothing was sent; not once PocketBase has been away for longer.
     ///
     /// Not an `async fn`: it would hold the request twice.
@@ -71,7 +73,10 @@ impl Pool {
             };
             let mut sent = Instant::now();
             let mut answered = exchange(&mut line, &mut sending, &mut room, &self.known).await;
-            if is_harmless(&answered, &line, &sending) {
+            for _ in 1..ATTEMPTS {
+                if !is_harmless(&answered, &line, &sending) {
+                    break;
+                }
                 line = self.connect_in_time().await?;
                 sending.rewind();
                 sent = Instant::now();
