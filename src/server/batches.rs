@@ -1,6 +1,6 @@
 //! Events that come thick and fast are passed on in batches.
 //!
-//! PocketBase writes an event to its subscribers one after another, and would wake a worker for nearly each of them. After a turn of its event
+//! PocketBase writes an event to its subscribers one after another, and would wake a worker for every second or third message. After a turn of its event
 //! loop in which it passed on more than one, a worker sleeps for a moment and finds a batch next time, as network cards do with packets.
 
 use std::cell::Cell;

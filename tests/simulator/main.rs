@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what is not there is a failed test")]
 
+mod billing;
 mod command;
 mod documentation;
 mod faults;
@@ -11,7 +12,9 @@ mod media;
 mod pictures;
 mod platform;
 mod queue;
+mod refusals;
 mod rest;
 mod run;
+mod scheduling;
 mod support;
 mod webhooks;

@@ -2,9 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Sim, start, text};
-
-const SCHNELL: &str = "fal-ai/flux/schnell";
+use crate::support::{SCHNELL, Sim, start, text};
 
 #[tokio::test]
 async fn prices_are_those_of_the_catalogue() {

@@ -14,6 +14,9 @@ use tokio::net::TcpStream;
 /// Where every frozen clock starts.
 pub const START: u64 = 1_795_000_000_000;
 
+pub const SCHNELL: &str = "fal-ai/flux/schnell";
+pub const FAST: &str = "fal-ai/hidream-i1-fast";
+
 /// A running simulator. It ends with the test's runtime.
 #[derive(Clone)]
 pub struct Sim {
@@ -152,7 +155,7 @@ impl Sim {
 
     /// Submits a prompt to the fastest model.
     pub async fn prompt(&self, key: &str, prompt: &str) -> Value {
-        self.submit(key, "fal-ai/flux/schnell", json!({ "prompt": prompt, "seed": 1 })).await
+        self.submit(key, SCHNELL, json!({ "prompt": prompt, "seed": 1 })).await
     }
 
     /// Submits a prompt and lets it end. Gives its URL.
