@@ -4,6 +4,7 @@
 //! its own connections to PocketBase, so that a request never changes threads.
 
 mod batches;
+mod events;
 mod limits;
 mod line;
 mod respond;

@@ -11,10 +11,12 @@ use std::time::Instant;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use hyper::header::{CONNECTION, HeaderMap, HeaderValue, ORIGIN};
-use hyper::{Request, Response};
+use hyper::header::{CONNECTION, HeaderMap, HeaderValue, ORIGIN, TRAILER};
+use hyper::{Request, Response, StatusCode, Version};
+use parking_lot::Mutex;
 
 use super::batches;
+use super::events::Events;
 use super::line::{Line, Lines};
 use super::watch::{Busy, Pulse};
 use crate::address::Network;
@@ -40,6 +42,8 @@ pub(super) struct Connection {
     pub(super) waiting: Waiting,
     /// Requests that it may still make without being looked at.
     pub(super) allowance: Allowance,
+    /// The stream of events that is the answer, for whoever passes it on in hyper's place.
+    pub(super) events: Mutex<Option<Box<Events>>>,
 }
 
 /// Whose a request turned out to be.
@@ -74,39 +78,70 @@ pub(super) fn respond(
     let begun = Instant::now();
     let busy = Busy::begin(&connection.pulse);
     let asker = Asker::of(request.headers());
+    let stays = asker.stays && request.version() == Version::HTTP_11 && request.body().is_end_stream();
     async move {
-        let mut whose = Whose::Nobodys;
-        let answered =
-            caught(pin!(answer(request, &connection, begun, &mut whose))).await.unwrap_or_else(|panic| Err(Error::panicked(&*panic)));
-        let response = answered.unwrap_or_else(|error| asker.told(error, &connection).map(Content::Ours));
-        let status = response.status().as_u16();
-        match whose {
-            Whose::Theirs(class, line) => {
-                connection.traffic.passed(class, status);
-                line.into_iter().for_each(|line| line.end(status));
+        // A block, so that nothing of it is held while a stream of events is waited for.
+        {
+            let mut whose = Whose::Nobodys;
+            let answered =
+                caught(pin!(answer(request, &connection, begun, &mut whose))).await.unwrap_or_else(|panic| Err(Error::panicked(&*panic)));
+            let response = answered.unwrap_or_else(|error| asker.told(error, &connection).map(Content::Ours));
+            let status = response.status().as_u16();
+            match whose {
+                Whose::Theirs(class, line) => {
+                    connection.traffic.passed(class, status);
+                    line.into_iter().for_each(|line| line.end(status));
+                }
+                Whose::Nobodys => connection.traffic.refused(status),
+                Whose::Ours => {}
             }
-            Whose::Nobodys => connection.traffic.refused(status),
-            Whose::Ours => {}
+            if let Some(response) = handed_over(response, stays, &connection, busy) {
+                return Ok(response);
+            }
         }
-        Ok(response.map(|content| Outgoing { content, busy }))
+        // hyper is let go of before it could hear anything.
+        std::future::pending().await
     }
+}
+
+/// The answer for hyper, or none if it is a stream of events that needs no hyper: then the connection has it. hyper keeps what it alone knows
+/// how to write, and, unless `stays`, a connection that is not to go on after the answer.
+fn handed_over(response: Response<Content>, stays: bool, connection: &Connection, busy: Busy) -> Option<Response<Outgoing>> {
+    if stays
+        && let Content::Theirs { answer, events: Some(_) } = response.body()
+        && response.status() == StatusCode::OK
+        && response.extensions().is_empty()
+        && !response.headers().contains_key(TRAILER)
+        && answer.came_after_upload()
+    {
+        let (head, content) = response.into_parts();
+        if let Content::Theirs { answer, events: Some(counted) } = content {
+            *connection.events.lock() = Some(Box::new(Events::new(&head.headers, answer, busy, counted)));
+        }
+        return None;
+    }
+    Some(response.map(|content| Outgoing { content, busy }))
 }
 
 /// What an answer of our own to a request of PocketBase's repeats from it.
 struct Asker {
     origin: Option<HeaderValue>,
     id: Option<HeaderValue>,
+    /// Whether the connection may go on after the answer.
+    stays: bool,
 }
 
 impl Asker {
     /// One look at each header is cheaper than two look-ups, and hardly any request needs it.
     fn of(headers: &HeaderMap) -> Self {
-        let mut asker = Self { origin: None, id: None };
+        let mut asker = Self { origin: None, id: None, stays: true };
         for (name, value) in headers {
             if name == ORIGIN {
                 asker.origin.get_or_insert_with(|| value.clone());
             } else if name == X_REQUEST_ID {
                 asker.id.get_or_insert_with(|| value.clone());
+            } else if name == CONNECTION {
+                asker.stays &= value.as_bytes().eq_ignore_ascii_case(b"keep-alive");
             }
         }
         asker

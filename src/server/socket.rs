@@ -17,11 +17,14 @@ use crate::pocketbase::pipe::Pipe;
 /// The head and the body of a small answer are written as one piece: the kernel takes longer to look at two than we to copy them.
 const GATHERED: usize = 1024;
 
+/// What a client may send before it has the whole of an answer, and have it kept.
+const MOST_UNREAD: usize = 64 * 1024;
+
 /// A client's connection that keeps its pulse.
 pub(super) struct Socket {
     stream: TcpStream,
     pulse: Arc<Pulse>,
-    /// What hyper had read and not used when it was let go.
+    /// What was read and is hyper's to use.
     unread: Bytes,
     shut: bool,
 }
@@ -39,6 +42,20 @@ impl Socket {
     /// Whether there is something to read, be it the end.
     pub(super) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.unread.is_empty() { self.stream.poll_read_ready(cx) } else { Poll::Ready(Ok(())) }
+    }
+
+    /// Waits for the client to go, and keeps what it sends meanwhile.
+    pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        while self.unread.len() < MOST_UNREAD {
+            let mut scratch = [MaybeUninit::uninit(); 4096];
+            let mut buffer = ReadBuf::uninit(&mut scratch);
+            match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)) {
+                Err(error) => return Poll::Ready(error),
+                Ok(()) if buffer.filled().is_empty() => return Poll::Ready(io::ErrorKind::UnexpectedEof.into()),
+                Ok(()) => self.unread = [&self.unread[..], buffer.filled()].concat().into(),
+            }
+        }
+        Poll::Pending
     }
 
     /// Writes some of what is in a pipe.

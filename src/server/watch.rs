@@ -24,6 +24,8 @@ enum Phase {
     Head,
     /// A request is being answered.
     Busy,
+    /// The same, and the answer is a stream of events.
+    Streaming,
     /// The last answer is out; the client may still be sending.
     Lingering,
 }
@@ -96,9 +98,15 @@ impl Pulse {
         Phase::IDLE.contains(&self.phase.load(Ordering::Relaxed))
     }
 
-    /// Whether the connection has been idle for so long that nothing is to be kept ready for it. Its task is woken when that becomes so.
-    pub(super) fn is_parked(&self) -> bool {
-        self.phase.load(Ordering::Relaxed) == Phase::Parked as u8
+    /// Whether hyper is not needed: for a stream of events, or for a connection that has been idle for long. Its task is woken when that
+    /// becomes so.
+    pub(super) fn is_without_hyper(&self) -> bool {
+        [Phase::Parked as u8, Phase::Streaming as u8].contains(&self.phase.load(Ordering::Relaxed))
+    }
+
+    /// The answer to the request is a stream of events.
+    pub(super) fn streams(&self) {
+        self.enter(Phase::Streaming);
     }
 
     /// Parks a connection that was idle at the last look already, and whose last answer is out.

@@ -78,24 +78,24 @@ fn a_connection_is_parked_when_it_was_idle_at_two_looks_and_its_answer_is_out() 
     for _ in 0..3 {
         pulse.look();
     }
-    assert!(!pulse.is_parked(), "its first request may be on its way");
+    assert!(!pulse.is_without_hyper(), "its first request may be on its way");
     drop(Busy::begin(&pulse));
     pulse.look();
-    assert!(!pulse.is_parked());
+    assert!(!pulse.is_without_hyper());
     pulse.wrote(false);
     pulse.look();
-    assert!(!pulse.is_parked(), "its answer is not out");
+    assert!(!pulse.is_without_hyper(), "its answer is not out");
     pulse.wrote(true);
     pulse.look();
     pulse.look();
-    assert!(pulse.is_parked());
+    assert!(pulse.is_without_hyper());
     worker.clock.store(301, Ordering::Relaxed);
     assert_eq!(pulse.overdue(&LIMITS), None);
     worker.clock.store(302, Ordering::Relaxed);
     assert_eq!(pulse.overdue(&LIMITS), Some(Overdue::Idle), "idle since its answer was out, parked or not");
     pulse.heard();
-    assert!(!pulse.is_parked());
+    assert!(!pulse.is_without_hyper());
     pulse.look();
     pulse.look();
-    assert!(!pulse.is_parked(), "a head is coming");
+    assert!(!pulse.is_without_hyper(), "a head is coming");
 }

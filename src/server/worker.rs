@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -126,6 +127,7 @@ impl Worker {
             waiting: Arc::new(move |waits| pulsing.body_owed(waits)),
             pulse: Arc::clone(&pulse),
             allowance,
+            events: Mutex::default(),
         };
         let io = Socket::new(stream, Arc::clone(&pulse));
         let task = self.tasks.spawn(serve_connection(io, Arc::new(connection), Arc::clone(&pulse), (place, load)));
@@ -136,51 +138,67 @@ impl Worker {
 /// Serves one client until either side ends it.
 ///
 /// hyper keeps two buffers of 8 KB and more for each of its connections, and most clients that are connected ask for nothing: after a
-/// moment of that hyper's part is dropped, and made again when a byte comes.
+/// moment of that hyper's part is dropped, and made again when a byte comes. A stream of events needs no hyper either.
 async fn serve_connection(mut socket: Socket, connection: Arc<Connection>, pulse: Arc<Pulse>, _counted: (Place, metrics::Connection)) {
     loop {
-        let connection = Arc::clone(&connection);
-        // Boxed, so that a connection holds no room for an answer between two.
-        let service = service_fn(move |request: Request<Incoming>| Box::pin(respond::respond(request, Arc::clone(&connection))));
-        let mut http = Box::new(
-            http1::Builder::new()
-                .max_header_size(HEAD_MAX)
-                .max_buf_size(BUFFER_MAX)
-                // It must not copy an answer: some of it is in a pipe, and not where it seems to be.
-                .writev(true)
-                // The watch does this, without a timer for each request.
-                .header_read_timeout(None)
-                .serve_connection(TokioIo::new(socket), service),
-        );
-        let mut stopping = false;
-        let ended = poll_fn(|cx| {
-            let polled = Pin::new(&mut http).poll(cx);
-            if polled.is_pending() && pulse.is_parked() {
-                return Poll::Ready(None);
+        socket = match with_hyper(socket, &connection, &pulse).await {
+            Ok(Some(socket)) => socket,
+            Ok(None) => return,
+            Err(error) => return early_end(&error),
+        };
+        let events = connection.events.lock().take();
+        let is_over = if let Some(mut events) = events {
+            if let Err(error) = poll_fn(|cx| events.poll(&mut socket, cx)).await {
+                return early_end(&error);
             }
-            if polled.is_ready() || stopping || !pulse.is_draining(cx) {
-                return polled.map(Some);
-            }
-            stopping = true;
-            Pin::new(&mut *http).graceful_shutdown();
-            Pin::new(&mut http).poll(cx).map(Some)
-        });
-        match ended.await {
-            Some(Ok(())) => return,
-            Some(Err(error)) => {
-                return tracing::debug!(error = &error as &dyn std::error::Error, "a client's connection ended early");
-            }
-            None => {}
-        }
-        let parts = http.into_parts();
-        socket = parts.io.into_inner().rewound(parts.read_buf);
-        let is_over =
-            poll_fn(|cx| if pulse.is_draining(cx) { Poll::Ready(true) } else { socket.poll_readable(cx).map(|ready| ready.is_err()) });
-        if is_over.await {
+            pulse.is_worker_draining()
+        } else {
+            poll_fn(|cx| if pulse.is_draining(cx) { Poll::Ready(true) } else { socket.poll_readable(cx).map(|ready| ready.is_err()) }).await
+        };
+        if is_over {
             if let Err(error) = poll_fn(|cx| Pin::new(&mut socket).poll_shutdown(cx)).await {
                 tracing::debug!(%error, "an idle client was gone already");
             }
             return;
         }
     }
+}
+
+fn early_end(error: &(dyn std::error::Error + 'static)) {
+    tracing::debug!(error, "a client's connection ended early");
+}
+
+/// Lets hyper serve a client until either side ends it, or hyper is not needed: then the connection comes back.
+async fn with_hyper(socket: Socket, connection: &Arc<Connection>, pulse: &Pulse) -> hyper::Result<Option<Socket>> {
+    let connection = Arc::clone(connection);
+    // Boxed, so that a connection holds no room for an answer between two.
+    let service = service_fn(move |request: Request<Incoming>| Box::pin(respond::respond(request, Arc::clone(&connection))));
+    let mut http = Box::new(
+        http1::Builder::new()
+            .max_header_size(HEAD_MAX)
+            .max_buf_size(BUFFER_MAX)
+            // It must not copy an answer: some of it is in a pipe, and not where it seems to be.
+            .writev(true)
+            // The watch does this, without a timer for each request.
+            .header_read_timeout(None)
+            .serve_connection(TokioIo::new(socket), service),
+    );
+    let mut stopping = false;
+    let ended = poll_fn(|cx| {
+        let polled = Pin::new(&mut http).poll(cx);
+        if polled.is_pending() && pulse.is_without_hyper() {
+            return Poll::Ready(None);
+        }
+        if polled.is_ready() || stopping || !pulse.is_draining(cx) {
+            return polled.map(Some);
+        }
+        stopping = true;
+        Pin::new(&mut *http).graceful_shutdown();
+        Pin::new(&mut http).poll(cx).map(Some)
+    });
+    if let Some(ended) = ended.await {
+        return ended.map(|()| None);
+    }
+    let parts = http.into_parts();
+    Ok(Some(parts.io.into_inner().rewound(parts.read_buf)))
 }

@@ -2,7 +2,6 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use super::support::pocketbase::PocketBase;
@@ -215,38 +214,4 @@ fn a_refusal_that_comes_before_the_end_of_the_upload_arrives() {
     let _ = stream.write_all(&[b'x'; 1000]);
     let answer = read_answer(&mut stream);
     assert_eq!(status(&answer), 413, "{answer}");
-}
-
-#[test]
-fn each_event_of_a_stream_arrives_at_once_and_the_end_too() {
-    let (step, steps) = std::sync::mpsc::channel::<&'static [u8]>();
-    let steps = Mutex::new(steps);
-    let upstream = Upstream::new(move |_, stream| {
-        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n");
-        for bytes in steps.lock().unwrap().iter() {
-            let _ = stream.write_all(bytes);
-            if bytes == b"0\r\n\r\n" {
-                return Next::Continue;
-            }
-        }
-        Next::Close
-    });
-    let sidecar = Sidecar::start(upstream.address, &[]);
-    let mut stream = sidecar.connect();
-    send(&mut stream, "GET /api/realtime HTTP/1.1\r\nHost: a\r\n\r\n");
-    assert_eq!(status(&read_head(&mut stream)), 200);
-    for number in 0..20 {
-        let start = Instant::now();
-        step.send(b"5\r\nevent\r\n").unwrap();
-        let mut chunk = [0; 10];
-        stream.read_exact(&mut chunk).expect("the event");
-        assert_eq!(&chunk, b"5\r\nevent\r\n");
-        assert!(start.elapsed() < Duration::from_secs(1), "event {number} came after {:?}", start.elapsed());
-    }
-    step.send(b"0\r\n\r\n").unwrap();
-    let mut end = [0; 5];
-    stream.read_exact(&mut end).expect("the end");
-    assert_eq!(&end, b"0\r\n\r\n");
-    drop(step);
-    assert_eq!(status(&sidecar.get("/api/custom/test")), 200);
 }

@@ -3,6 +3,7 @@
 
 mod answers;
 mod bytes;
+mod events;
 mod outages;
 mod pipes;
 mod stopping;
