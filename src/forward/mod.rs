@@ -31,12 +31,12 @@ pub fn forward<'a>(
     pocketbase: &PocketBaseUrl,
     waiting: &Waiting,
     passing: Option<&Passing>,
-) -> impl Future<Output = Result<Response<Answer>, pool::Error>> + use<'a> {
+) -> impl Future<Output = pool::Answered> + use<'a> {
     pool.send(prepare(request, caller, pocketbase, waiting, passing), caller.lines())
 }
 
 /// What the client is to see of an answer.
-pub fn finish(mut response: Response<Answer>) -> Response<Answer> {
+pub fn finish(mut response: Response<Box<Answer>>) -> Response<Box<Answer>> {
     headers::prepare_response(response.headers_mut());
     if !response.body().came_after_upload() {
         // Nobody reads the rest of the upload: say so, as PocketBase does.

@@ -55,12 +55,13 @@ impl Answer {
         line: Line,
         pool: Arc<Pool>,
         sending: Sending,
-    ) -> Response<Self> {
+    ) -> Response<Box<Self>> {
         let AnswerHead { status, reason, headers, framing, keeps_alive } = head;
         let sending = (!sending.is_done()).then(|| Box::new(sending));
         let after_upload = sending.is_none();
         let lent = Some(Lent { line, pool, keeps_alive, sending });
-        let mut answer = Self { arrived, framing, pipe: None, may_pipe: true, sent, after_upload, lent, broken: None };
+        // Boxed, since it passes through many hands.
+        let mut answer = Box::new(Self { arrived, framing, pipe: None, may_pipe: true, sent, after_upload, lent, broken: None });
         answer.let_go();
         let mut response = Response::new(answer);
         *response.status_mut() = status;

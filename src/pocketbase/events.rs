@@ -16,7 +16,7 @@ const LONGEST: usize = 64 * 1024;
 
 /// An open stream of events.
 pub(super) struct Events {
-    body: Answer,
+    body: Box<Answer>,
     buffer: Vec<u8>,
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, USER_AGENT};
-use hyper::{Method, Request, Response, StatusCode, Uri};
+use hyper::{Method, Request, StatusCode, Uri};
 use serde::Serialize;
 use tokio::time::timeout;
 
@@ -117,7 +117,7 @@ impl Http {
     }
 
     /// Makes the call and gives back the answer as soon as it begins.
-    pub async fn open(&self, call: Call) -> Result<Response<Answer>, pool::Error> {
+    pub async fn open(&self, call: Call) -> pool::Answered {
         let Call { method, target, mut headers, body, .. } = call;
         headers.insert(HOST, self.authority.clone());
         if let Some(origin) = Origin::current() {
@@ -138,7 +138,7 @@ fn request(method: Method, target: &str, headers: HeaderMap, body: RequestBody) 
     Ok(request)
 }
 
-async fn read(mut body: Answer) -> Result<Bytes, pool::Error> {
+async fn read(mut body: Box<Answer>) -> Result<Bytes, pool::Error> {
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
         if let Ok(data) = frame?.into_data() {

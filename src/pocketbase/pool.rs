@@ -27,6 +27,9 @@ const IDLE_MAX: usize = 128;
 /// A PocketBase that ends can cut a kept connection and a new one that it had not accepted yet; after that it refuses.
 const ATTEMPTS: u32 = 3;
 
+/// What came of a request: PocketBase's answer, whose body may still be on its way.
+pub type Answered = Result<Response<Box<Answer>>, Error>;
+
 /// Connections of one worker thread to PocketBase.
 pub struct Pool {
     url: PocketBaseUrl,
@@ -60,11 +63,7 @@ impl Pool {
     /// A connection that is refused is tried again for 2.5 s, since nothing was sent; not once PocketBase has been away for longer.
     ///
     /// Not an `async fn`: it would hold the request twice.
-    pub fn send<'a>(
-        self: &'a Arc<Self>,
-        request: Request<RequestBody>,
-        lines: &str,
-    ) -> impl Future<Output = Result<Response<Answer>, Error>> + use<'a> {
+    pub fn send<'a>(self: &'a Arc<Self>, request: Request<RequestBody>, lines: &str) -> impl Future<Output = Answered> + use<'a> {
         let (mut sending, mut room) = Sending::new(request, lines);
         async move {
             let mut line = match self.checkout(!sending.is_repeatable) {

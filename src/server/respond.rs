@@ -63,7 +63,7 @@ impl Connection {
         request: Request<Incoming>,
         caller: &Caller,
         passing: Option<&Passing>,
-    ) -> Pin<Box<dyn Future<Output = Result<Response<Answer>, pool::Error>> + Send + 'a>> {
+    ) -> Pin<Box<dyn Future<Output = pool::Answered> + Send + 'a>> {
         Box::pin(forward::forward(request, caller, &self.pool, &self.app.config.pocketbase_url, &self.waiting, passing))
     }
 }
@@ -116,7 +116,7 @@ fn handed_over(response: Response<Content>, stays: bool, connection: &Connection
     {
         let (head, content) = response.into_parts();
         if let Content::Theirs { answer, events: Some(counted) } = content {
-            *connection.events.lock() = Some(Box::new(Events::new(&head.headers, answer, busy, counted)));
+            *connection.events.lock() = Some(Box::new(Events::new(&head.headers, *answer, busy, counted)));
         }
         return None;
     }
@@ -211,7 +211,7 @@ async fn changing_password(
     caller: Caller,
     passing: Passing,
     connection: &Arc<Connection>,
-) -> Result<Response<Answer>, Error> {
+) -> Result<Response<Box<Answer>>, Error> {
     let connection = Arc::clone(connection);
     let id = api::request_id(request.headers().get(X_REQUEST_ID));
     let origin = Origin::new(id.clone(), request.headers());
@@ -237,7 +237,7 @@ enum Content {
     /// Our own words.
     Ours(Full<Bytes>),
     /// PocketBase's, as they come; a stream of events, which is counted, ends when we drain, since nothing else would end it.
-    Theirs { answer: Answer, events: Option<metrics::Stream> },
+    Theirs { answer: Box<Answer>, events: Option<metrics::Stream> },
 }
 
 impl Body for Outgoing {
