@@ -4,12 +4,13 @@
 //! buffers and much state for each, and go through them for each event: it hands the connection over with the head of the answer, and
 //! gets it back after the end.
 
-use std::io::{self, IoSlice, Write};
+use std::fmt::Write;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::SystemTime;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 use hyper::body::Body;
 use hyper::header::{DATE, HeaderMap};
 use tokio::io::AsyncWrite;
@@ -19,6 +20,11 @@ use super::socket::Socket;
 use super::watch::Busy;
 use crate::metrics;
 use crate::pocketbase::pool::{self, Answer};
+
+/// From so many bytes on what has come is written before more is taken.
+const WORTH_A_WRITE: usize = 16 * 1024;
+/// What a chunk takes beside its data: 16 digits and two line breaks.
+const LONGEST_FRAME: usize = 20;
 
 /// Why a stream ended before its end.
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +47,7 @@ pub(super) struct Events {
 }
 
 impl Events {
-    /// The stream whose head, with status 200, has these headers.
+    /// The stream whose head, with status 200, has these headers. The connection is in the phase of a stream from now on.
     pub(super) fn new(headers: &HeaderMap, answer: Answer, busy: Busy, counted: metrics::Stream) -> Self {
         busy.pulse().streams();
         Self { answer, unwritten: head(headers), is_over: false, busy, _counted: counted }
@@ -50,63 +56,58 @@ impl Events {
     /// Passes on what comes, to the end of the stream, or until we drain, since nothing else would end it.
     pub(super) fn poll(&mut self, socket: &mut Socket, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         loop {
-            if !self.unwritten.is_empty() {
+            let more = self.gather(cx).map_err(Error::PocketBase)?;
+            while !self.unwritten.is_empty() {
                 match Pin::new(&mut *socket).poll_write(cx, &self.unwritten) {
                     Poll::Pending => return socket.poll_gone(cx).map(|error| Err(Error::Client(error))),
                     Poll::Ready(written) => self.unwritten.advance(written.map_err(Error::Client)?),
                 }
-                if self.unwritten.is_empty() {
-                    self.unwritten = BytesMut::new();
-                }
-                continue;
             }
+            // Memory of an event is not kept for the next, which may be an hour away.
+            self.unwritten = BytesMut::new();
             if self.is_over {
                 return Poll::Ready(Ok(()));
             }
+            if !more {
+                return socket.poll_gone(cx).map(|error| Err(Error::Client(error)));
+            }
+        }
+    }
+
+    /// Takes what has come, up to about as much as is worth one write; whether there may be more.
+    fn gather(&mut self, cx: &mut Context<'_>) -> Result<bool, pool::Error> {
+        while !self.is_over && self.unwritten.len() < WORTH_A_WRITE {
             if self.busy.pulse().is_draining(cx) {
                 self.end();
-                continue;
+                break;
             }
-            let polled = Pin::new(&mut self.answer).poll_frame(cx);
+            let polled = Pin::new(&mut self.answer).poll_frame(cx)?;
             self.busy.pulse().upstream_silent(polled.is_pending());
             match polled {
-                Poll::Pending => return socket.poll_gone(cx).map(|error| Err(Error::Client(error))),
+                Poll::Pending => return Ok(false),
                 Poll::Ready(None) => self.end(),
-                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(Error::PocketBase(error))),
-                Poll::Ready(Some(Ok(frame))) => {
+                Poll::Ready(Some(frame)) => {
                     batches::passed();
-                    if let Ok(bytes) = frame.into_data() {
-                        self.pass(&bytes, socket, cx).map_err(Error::Client)?;
+                    if let Some(bytes) = frame.data_ref() {
+                        self.chunk(bytes);
                     }
                 }
             }
         }
+        Ok(true)
+    }
+
+    fn chunk(&mut self, bytes: &[u8]) {
+        self.unwritten.reserve(bytes.len() + LONGEST_FRAME);
+        // Writing to memory does not fail.
+        let _ = write!(self.unwritten, "{:x}\r\n", bytes.len());
+        self.unwritten.extend_from_slice(bytes);
+        self.unwritten.extend_from_slice(b"\r\n");
     }
 
     fn end(&mut self) {
         self.is_over = true;
         self.unwritten.extend_from_slice(b"0\r\n\r\n");
-    }
-
-    /// One chunk.
-    fn pass(&mut self, bytes: &Bytes, socket: &mut Socket, cx: &mut Context<'_>) -> io::Result<()> {
-        let mut size = [0; 18];
-        let unused = {
-            let mut room = &mut size[..];
-            write!(room, "{:x}\r\n", bytes.len())?;
-            room.len()
-        };
-        let parts = [&size[..size.len() - unused], bytes, b"\r\n"];
-        let mut written = match Pin::new(socket).poll_write_vectored(cx, &parts.map(IoSlice::new)) {
-            Poll::Pending => 0,
-            Poll::Ready(written) => written?,
-        };
-        for part in parts {
-            let taken = written.min(part.len());
-            written -= taken;
-            self.unwritten.extend_from_slice(&part[taken..]);
-        }
-        Ok(())
     }
 }
 

@@ -80,7 +80,7 @@ pub(super) fn respond(
     let asker = Asker::of(request.headers());
     let stays = asker.stays && request.version() == Version::HTTP_11 && request.body().is_end_stream();
     async move {
-        // A block, so that nothing of it is held while a stream of events is waited for.
+        // A block, so that the future has no room for its result, too.
         {
             let mut whose = Whose::Nobodys;
             let answered =
@@ -99,15 +99,16 @@ pub(super) fn respond(
                 return Ok(response);
             }
         }
-        // hyper is let go of before it could hear anything.
+        // No answer: the connection is taken off hyper.
         std::future::pending().await
     }
 }
 
 /// The answer for hyper, or none if it is a stream of events that needs no hyper: then the connection has it. hyper keeps what it alone knows
-/// how to write, and, unless `stays`, a connection that is not to go on after the answer.
+/// how to write, and a connection that is not to go on after the answer, because its client wants so (`stays`) or we drain.
 fn handed_over(response: Response<Content>, stays: bool, connection: &Connection, busy: Busy) -> Option<Response<Outgoing>> {
     if stays
+        && !busy.pulse().is_worker_draining()
         && let Content::Theirs { answer, events: Some(_) } = response.body()
         && response.status() == StatusCode::OK
         && response.extensions().is_empty()

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::BytesMut;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
@@ -17,26 +17,29 @@ use crate::pocketbase::pipe::Pipe;
 /// The head and the body of a small answer are written as one piece: the kernel takes longer to look at two than we to copy them.
 const GATHERED: usize = 1024;
 
-/// What a client may send before it has the whole of an answer, and have it kept.
-const MOST_UNREAD: usize = 64 * 1024;
+/// What is kept of what a client sends during a stream of events. If there is more, it is noticed only by a write that it has gone.
+const MOST_UNREAD: usize = 16 * 1024;
 
 /// A client's connection that keeps its pulse.
 pub(super) struct Socket {
     stream: TcpStream,
     pulse: Arc<Pulse>,
     /// What was read and is hyper's to use.
-    unread: Bytes,
+    unread: BytesMut,
     shut: bool,
 }
 
 impl Socket {
     pub(super) fn new(stream: TcpStream, pulse: Arc<Pulse>) -> Self {
-        Self { stream, pulse, unread: Bytes::new(), shut: false }
+        Self { stream, pulse, unread: BytesMut::new(), shut: false }
     }
 
-    /// The same connection, whose next bytes are these.
-    pub(super) fn rewound(self, unread: Bytes) -> Self {
-        Self { unread, ..self }
+    /// The same connection, whose next bytes are these. They are copied: hyper's buffer is much larger.
+    pub(super) fn rewound(mut self, unread: &[u8]) -> Self {
+        if !unread.is_empty() {
+            self.unread = [unread, &self.unread].concat().as_slice().into();
+        }
+        self
     }
 
     /// Whether there is something to read, be it the end.
@@ -52,7 +55,7 @@ impl Socket {
             match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)) {
                 Err(error) => return Poll::Ready(error),
                 Ok(()) if buffer.filled().is_empty() => return Poll::Ready(io::ErrorKind::UnexpectedEof.into()),
-                Ok(()) => self.unread = [&self.unread[..], buffer.filled()].concat().into(),
+                Ok(()) => self.unread.extend_from_slice(buffer.filled()),
             }
         }
         Poll::Pending

@@ -98,10 +98,11 @@ impl Pulse {
         Phase::IDLE.contains(&self.phase.load(Ordering::Relaxed))
     }
 
-    /// Whether hyper is not needed: for a stream of events, or for a connection that has been idle for long. Its task is woken when that
-    /// becomes so.
+    /// Whether hyper is not needed: for a connection that has been idle for so long that nothing is to be kept ready for it, whose task is woken
+    /// when that becomes so; or for a stream of events, once what hyper has to write before it is out.
     pub(super) fn is_without_hyper(&self) -> bool {
-        [Phase::Parked as u8, Phase::Streaming as u8].contains(&self.phase.load(Ordering::Relaxed))
+        let phase = self.phase.load(Ordering::Relaxed);
+        phase == Phase::Parked as u8 || phase == Phase::Streaming as u8 && self.write_blocked_since.load(Ordering::Relaxed) == 0
     }
 
     /// The answer to the request is a stream of events.

@@ -99,3 +99,16 @@ fn a_connection_is_parked_when_it_was_idle_at_two_looks_and_its_answer_is_out() 
     pulse.look();
     assert!(!pulse.is_without_hyper(), "a head is coming");
 }
+
+#[test]
+fn a_stream_of_events_needs_no_hyper_once_what_comes_before_it_is_out() {
+    let (_worker, pulse) = at(1);
+    let busy = Busy::begin(&pulse);
+    pulse.wrote(false);
+    busy.pulse().streams();
+    assert!(!pulse.is_without_hyper(), "the end of the answer before it is not out");
+    pulse.wrote(true);
+    assert!(pulse.is_without_hyper());
+    drop(busy);
+    assert!(!pulse.is_without_hyper(), "its connection is idle");
+}

@@ -200,5 +200,5 @@ async fn with_hyper(socket: Socket, connection: &Arc<Connection>, pulse: &Pulse)
         return ended.map(|()| None);
     }
     let parts = http.into_parts();
-    Ok(Some(parts.io.into_inner().rewound(parts.read_buf)))
+    Ok(Some(parts.io.into_inner().rewound(&parts.read_buf)))
 }

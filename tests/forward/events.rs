@@ -1,6 +1,7 @@
 //! Streams of events, which are passed on past hyper.
 
 use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::sync::Mutex;
 use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
@@ -108,6 +109,56 @@ fn after_a_stream_its_connection_serves_what_came_meanwhile() {
         assert!(upstream.request(3 * round + 1).starts_with("GET /second"));
         assert!(upstream.request(3 * round + 2).starts_with("POST /third"));
     }
+}
+
+#[test]
+fn many_requests_that_came_during_streams_are_answered_in_their_order() {
+    let (upstream, step) = upstream();
+    let sidecar = Sidecar::start(upstream.address, &[]);
+    let mut stream = sidecar.connect();
+    send(&mut stream, "GET /api/realtime HTTP/1.1\r\nHost: a\r\n\r\n");
+    read_head(&mut stream);
+    // More than hyper reads at once, so that the second stream begins with some of it in hyper's hands and some in ours.
+    let small = |number: usize| format!("GET /small/{number} HTTP/1.1\r\nHost: a\r\n\r\n");
+    let requests: String = (0..350).map(small).collect();
+    assert!((12_000..16_000).contains(&requests.len()));
+    send(&mut stream, format!("GET /api/realtime HTTP/1.1\r\nHost: a\r\n\r\n{requests}"));
+    std::thread::sleep(Duration::from_millis(50));
+    step.send(END).unwrap();
+    stream.read_exact(&mut [0; 5]).expect("the end");
+    assert_eq!(status(&read_head(&mut stream)), 200);
+    send(&mut stream, small(350));
+    std::thread::sleep(Duration::from_millis(50));
+    step.send(END).unwrap();
+    stream.read_exact(&mut [0; 5]).expect("the end");
+    for number in 0..=350 {
+        assert_eq!(body(&read_answer(&mut stream)), "ok", "{number}");
+        assert!(upstream.request(2 + number).starts_with(&format!("GET /small/{number} ")), "{number}");
+    }
+}
+
+#[test]
+fn a_stream_that_begins_during_a_stop_ends_and_says_that_its_connection_does() {
+    let (go, gone) = channel::<()>();
+    let gone = Mutex::new(gone);
+    let upstream = Upstream::new(move |_, stream| {
+        let _ = gone.lock().unwrap().recv();
+        let _ = stream.write_all(HEAD);
+        // Whatever comes now is the end of the connection.
+        let _ = stream.read(&mut [0]);
+        Next::Close
+    });
+    let mut sidecar = Sidecar::start(upstream.address, &[]);
+    let mut stream = sidecar.connect();
+    send(&mut stream, "GET /api/realtime HTTP/1.1\r\nHost: a\r\n\r\n");
+    until_within(Duration::from_secs(1), "it is asked for", || upstream.requests().len() == 1);
+    sidecar.signal("TERM");
+    until_within(Duration::from_secs(1), "nobody is accepted", || TcpStream::connect(sidecar.address).is_err());
+    go.send(()).unwrap();
+    let answer = String::from_utf8(read_to_end(&mut stream)).expect("UTF-8");
+    assert!(answer.ends_with("\r\n\r\n0\r\n\r\n"), "{answer}");
+    assert_eq!(header(&answer, "connection"), Some("close"), "{answer}");
+    assert!(sidecar.wait().success());
 }
 
 #[test]
