@@ -1,8 +1,8 @@
 //! A stream of events on its way to a client.
 //!
-//! A stream lasts for hours, most of them silent, and there are thousands of it. hyper, made for a request after another, would keep two
-//! buffers and much state for each, and go through them for each event: it hands the connection over with the head of the answer, and
-//! gets it back after the end.
+//! A stream lasts for hours, most of them silent, and there are thousands of them. hyper, made for one request after another, would keep two
+//! buffers and much state for each, and go through them for each event: the connection is taken off it before it hears of the answer, and
+//! given back after the end.
 
 use std::fmt::Write;
 use std::io;

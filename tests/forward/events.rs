@@ -34,13 +34,19 @@ fn upstream() -> (Upstream, Sender<&'static [u8]>) {
     (upstream, step)
 }
 
+/// A client whose stream has begun.
+fn subscribe(sidecar: &Sidecar) -> TcpStream {
+    let mut stream = sidecar.connect();
+    send(&mut stream, "GET /api/realtime HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(status(&read_head(&mut stream)), 200);
+    stream
+}
+
 #[test]
 fn each_event_of_a_stream_arrives_at_once_and_the_end_too() {
     let (upstream, step) = upstream();
     let sidecar = Sidecar::start(upstream.address, &[]);
-    let mut stream = sidecar.connect();
-    send(&mut stream, "GET /api/realtime HTTP/1.1\r\nHost: a\r\n\r\n");
-    assert_eq!(status(&read_head(&mut stream)), 200);
+    let mut stream = subscribe(&sidecar);
     for number in 0..20 {
         let start = Instant::now();
         step.send(b"5\r\nevent\r\n").unwrap();
@@ -115,9 +121,7 @@ fn after_a_stream_its_connection_serves_what_came_meanwhile() {
 fn many_requests_that_came_during_streams_are_answered_in_their_order() {
     let (upstream, step) = upstream();
     let sidecar = Sidecar::start(upstream.address, &[]);
-    let mut stream = sidecar.connect();
-    send(&mut stream, "GET /api/realtime HTTP/1.1\r\nHost: a\r\n\r\n");
-    read_head(&mut stream);
+    let mut stream = subscribe(&sidecar);
     // More than hyper reads at once, so that the second stream begins with some of it in hyper's hands and some in ours.
     let small = |number: usize| format!("GET /small/{number} HTTP/1.1\r\nHost: a\r\n\r\n");
     let requests: String = (0..350).map(small).collect();
@@ -228,9 +232,7 @@ fn a_stream_that_breaks_off_looks_broken_and_one_that_the_client_leaves_is_let_g
     let (upstream, step) = upstream();
     let sidecar = Sidecar::start(upstream.address, &[]);
     let open = || {
-        let mut stream = sidecar.connect();
-        send(&mut stream, "GET /api/realtime HTTP/1.1\r\nHost: a\r\n\r\n");
-        assert_eq!(status(&read_head(&mut stream)), 200);
+        let mut stream = subscribe(&sidecar);
         step.send(b"5\r\nevent\r\n7\r\n").unwrap();
         stream.read_exact(&mut [0; 10]).expect("the event");
         stream
