@@ -3,11 +3,13 @@
 
 FROM rust:1.95-slim-trixie AS build
 WORKDIR /src
-# Dependencies first: they are built anew only when these two files change.
+# Dependencies first: they are built anew only when these files change.
 COPY Cargo.toml Cargo.lock ./
-RUN mkdir src && echo 'fn main() {}' >src/main.rs && touch src/lib.rs && cargo build --release --locked
+COPY scripts/release scripts/release
+COPY scripts/release.d scripts/release.d
+RUN mkdir src && echo 'fn main() {}' >src/main.rs && touch src/lib.rs && scripts/release
 COPY src src
-RUN touch src/main.rs src/lib.rs && cargo build --release --locked
+RUN touch src/main.rs src/lib.rs && scripts/release
 # The libraries that the program is linked to, at the paths where it looks for them.
 RUN mkdir /image && cp target/release/generatio /image/ \
  && ldd target/release/generatio | grep -o '/[^ ]*' | xargs cp --dereference --parents --target-directory=/image

@@ -42,7 +42,7 @@ def sidecar_binary():
     """GENERATIO_BIN, else the release build of this tree."""
     if given := os.environ.get("GENERATIO_BIN"):
         return str(Path(given).resolve())
-    subprocess.run(["cargo", "build", "--release", "--locked"], cwd=ROOT, check=True, stdout=sys.stderr)
+    subprocess.run([ROOT / "scripts/release"], check=True, stdout=sys.stderr)
     return str(ROOT / "target/release/generatio")
 
 
