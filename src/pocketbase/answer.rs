@@ -77,6 +77,11 @@ impl Answer {
         self.after_upload
     }
 
+    /// Whether the next frame is the error that ends it.
+    pub fn is_broken(&self) -> bool {
+        self.broken.is_some()
+    }
+
     /// When the request was given to the connection that this answer came by.
     pub fn sent(&self) -> Instant {
         self.sent
@@ -186,8 +191,7 @@ impl Body for Answer {
             Ok(Piece::Trailers(trailers)) => Some(Ok(Frame::trailers(trailers))),
             Ok(Piece::End) => None,
             Err(error) => {
-                // hyper drops what it has not written when it hears of an error, be it the head: it writes what the client takes now if it is
-                // told so first.
+                // hyper drops what it has not written when it hears of an error, be it the head: it tries to write all of that before it asks again.
                 self.broken = Some(error);
                 cx.waker().wake_by_ref();
                 return Poll::Pending;

@@ -255,6 +255,11 @@ impl Body for Outgoing {
                 if events.is_some() && this.busy.pulse().is_worker_draining() {
                     return Poll::Ready(None);
                 }
+                // hyper drops what it has not written when it hears of an error: it does so when the client has taken all that came before.
+                if answer.is_broken() && this.busy.pulse().is_write_blocked() {
+                    this.busy.pulse().upstream_silent(false);
+                    return Poll::Pending;
+                }
                 let polled = answer.poll_portion(cx);
                 if events.is_some() && polled.is_ready() {
                     batches::passed();

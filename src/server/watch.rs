@@ -150,8 +150,13 @@ impl Pulse {
         self.write_doubted.load(Ordering::Relaxed) && self.write_doubted.swap(false, Ordering::Relaxed)
     }
 
+    /// Whether the client does not take now what is to be written.
+    pub(super) fn is_write_blocked(&self) -> bool {
+        self.write_blocked_since.load(Ordering::Relaxed) != 0
+    }
+
     fn doubt_block(&self) {
-        if self.write_blocked_since.load(Ordering::Relaxed) != 0 {
+        if self.is_write_blocked() {
             self.write_doubted.store(true, Ordering::Relaxed);
             self.waker.get().into_iter().for_each(Waker::wake_by_ref);
         }
