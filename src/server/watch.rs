@@ -102,7 +102,7 @@ impl Pulse {
     /// when that becomes so; or for a stream of events, once what hyper has to write before it is out.
     pub(super) fn is_without_hyper(&self) -> bool {
         let phase = self.phase.load(Ordering::Relaxed);
-        phase == Phase::Parked as u8 || phase == Phase::Streaming as u8 && self.write_blocked_since.load(Ordering::Relaxed) == 0
+        phase == Phase::Parked as u8 || phase == Phase::Streaming as u8 && !self.is_write_blocked()
     }
 
     /// The answer to the request is a stream of events.
